@@ -1,0 +1,62 @@
+/** What went wrong, for programs. The message says it for people. */
+export type VaeErrorCode =
+  | "shape" // shapes that do not fit together, or data of another length than the shape asks for
+  | "dtype" // an element type that the operation does not take
+  | "argument" // an option or argument outside its range, or of the wrong type
+  | "data" // values that cannot be trained on: NaN, infinity, outside [0, 1] for a Bernoulli likelihood, no rows
+  | "detached" // a buffer that was transferred or resized while it was needed
+  | "file" // a file that is missing, truncated or not what it should be
+  | "architecture" // a checkpoint or weights of another model
+  | "device" // an unknown or unusable device
+  | "native" // the native addon could not be loaded, or reported a fault
+  | "plan" // a plan that native validation refused (a defect of ours or corrupt data)
+  | "diverged" // training met NaN or infinity; the last good weights are kept
+  | "disposed"; // use after dispose
+
+/** The parts of a {@link VaeError}, all but `code` and `operation` optional. */
+export interface VaeErrorParts {
+  readonly code: VaeErrorCode;
+  /** What was being done: `"matmul"`, `"fit"`, `"load"`, … */
+  readonly operation: string;
+  /** What happened, in one clause; when left out the message is made of expected and received. */
+  readonly problem?: string;
+  readonly expected?: string;
+  readonly received?: string;
+  /** What to do about it. */
+  readonly hint?: string;
+  readonly cause?: unknown;
+}
+
+/**
+ * The one error class of node-vae.
+ *
+ * @example
+ * ```ts
+ * try { await model.fit(rows); } catch (error) {
+ *   if (error instanceof VaeError && error.code === "data") …
+ * }
+ * ```
+ */
+export class VaeError extends Error {
+  override readonly name = "VaeError";
+  readonly code: VaeErrorCode;
+  readonly operation: string;
+  readonly expected: string | undefined;
+  readonly received: string | undefined;
+  readonly hint: string | undefined;
+
+  constructor(parts: VaeErrorParts) {
+    const clauses = [
+      parts.problem,
+      parts.expected === undefined ? undefined : `expected ${parts.expected}`,
+      parts.received === undefined ? undefined : `received ${parts.received}`,
+    ].filter((clause) => clause !== undefined);
+    const hint = parts.hint === undefined ? "" : `\n  hint: ${parts.hint}`;
+    super(`${parts.operation}: ${clauses.join("; ")}${hint}`, parts.cause === undefined ? undefined : { cause: parts.cause });
+    this.code = parts.code;
+    this.operation = parts.operation;
+    this.expected = parts.expected;
+    this.received = parts.received;
+    this.hint = parts.hint;
+  }
+}

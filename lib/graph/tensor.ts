@@ -1,0 +1,77 @@
+import { VaeError } from "../errors.js";
+
+/** Element types. Arithmetic is float32; int32 holds indices, uint8 holds raw pixels. */
+export type DType = "float32" | "int32" | "uint8";
+
+/** Dimensions, outermost first. `[]` is a scalar. */
+export type Shape = readonly number[];
+
+/** What an op is told beside its inputs: plain data, so that a graph can be printed and compared. */
+export type Attributes = Readonly<Record<string, number | boolean | string | readonly number[] | readonly (readonly number[])[]>>;
+
+/**
+ * A node of the symbolic graph: an immutable description of a value, not the value. Made by the functions of
+ * `node-vae/graph`, differentiated by `grad`, compiled to a plan and run natively.
+ */
+export interface Tensor {
+  /** Unique and increasing: inputs always have smaller ids than the nodes that use them. */
+  readonly id: number;
+  /** A row of the op table. */
+  readonly op: string;
+  readonly inputs: readonly Tensor[];
+  readonly attributes: Attributes;
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+/** A tensor, or a number that stands for a float32 scalar. */
+export type TensorLike = Tensor | number;
+
+export interface TensorType {
+  readonly shape: Shape;
+  readonly dtype: DType;
+}
+
+let nextId = 0;
+
+/** Makes a node. Only op rows call this; everything else calls the op's function. */
+export function makeTensor(op: string, inputs: readonly Tensor[], attributes: Attributes, type: TensorType): Tensor {
+  return Object.freeze({
+    id: nextId++,
+    op,
+    inputs: Object.freeze([...inputs]),
+    attributes: Object.freeze({ ...attributes }),
+    shape: Object.freeze([...type.shape]),
+    dtype: type.dtype,
+  });
+}
+
+export function isTensor(value: unknown): value is Tensor {
+  return typeof value === "object" && value !== null && "op" in value && "inputs" in value && "shape" in value && "dtype" in value;
+}
+
+/** Number of elements; 1 for a scalar. */
+export function sizeOf(shape: Shape): number {
+  return shape.reduce((product, dimension) => product * dimension, 1);
+}
+
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a.length === b.length && a.every((dimension, axis) => dimension === b[axis]);
+}
+
+/** `[128, 784]`, as it stands in messages. */
+export function showShape(shape: Shape): string {
+  return `[${shape.join(", ")}]`;
+}
+
+/** Throws unless every dimension is a whole number of at least 1. */
+export function checkShape(operation: string, shape: Shape): void {
+  if (!Array.isArray(shape) || !shape.every((dimension) => Number.isSafeInteger(dimension) && dimension >= 1)) {
+    throw new VaeError({
+      code: "shape",
+      operation,
+      expected: "a shape of whole numbers of at least 1",
+      received: Array.isArray(shape) ? showShape(shape) : String(shape),
+    });
+  }
+}
