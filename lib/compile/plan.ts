@@ -36,6 +36,8 @@ export type PlanBuffer =
       readonly elements: number;
       readonly slot: number;
       readonly writable: boolean;
+      /** The content of a constant array; the session writes it once. */
+      readonly data?: readonly number[];
     };
 
 /** A strided view of a buffer over the step's space, in elements; stride 0 broadcasts. */
