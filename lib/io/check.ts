@@ -1,0 +1,83 @@
+import { setImmediate } from "node:timers/promises";
+import { VaeError } from "../errors.js";
+import type { Dataset } from "./dataset.js";
+
+/** The interval that values must lie in, ends included. */
+export interface ValueRange {
+  readonly low: number;
+  readonly high: number;
+}
+
+/** A slice is checked in about a millisecond: timers beside a check are hardly late. */
+const SLICE = 1 << 20;
+
+const FINITE: ValueRange = { low: -3.4028234663852886e38, high: 3.4028234663852886e38 };
+
+/**
+ * Throws `"data"` with row, column and value at the first NaN or infinity. Bytes always pass.
+ */
+export function checkFinite(dataset: Dataset, operation: string): void {
+  if (dataset.data instanceof Float32Array)
+    refuse(dataset, firstOutside(dataset.data, 0, dataset.data.length, FINITE), undefined, operation);
+}
+
+/**
+ * Throws `"data"` with row, column and value at the first value that is NaN or outside the range. Bytes stand for
+ * value / 255 and are compared as such.
+ */
+export function checkRange(dataset: Dataset, range: ValueRange, operation: string): void {
+  if (alwaysInside(dataset, range)) return;
+  refuse(dataset, firstOutside(dataset.data, 0, dataset.data.length, stored(dataset, range)), range, operation);
+}
+
+/**
+ * {@link checkFinite}, or with a range {@link checkRange}, in slices of about a millisecond with the event loop in between.
+ */
+export async function checkValues(dataset: Dataset, range: ValueRange | undefined, operation: string): Promise<void> {
+  const { data } = dataset;
+  if (range === undefined ? data instanceof Uint8Array : alwaysInside(dataset, range)) return;
+  const limits = range === undefined ? FINITE : stored(dataset, range);
+  for (let begin = 0; begin < data.length; begin += SLICE) {
+    if (begin > 0) await setImmediate();
+    refuse(dataset, firstOutside(data, begin, Math.min(begin + SLICE, data.length), limits), range, operation);
+  }
+}
+
+/** Index of the first value that is not in [low, high], or -1. NaN is never in it. */
+function firstOutside(data: Float32Array | Uint8Array, begin: number, end: number, { low, high }: ValueRange): number {
+  for (let index = begin; index < end; index++) {
+    const value = data[index]!;
+    if (!(value >= low && value <= high)) return index;
+  }
+  return -1;
+}
+
+/** The range in the units that the data are stored in. */
+function stored({ data }: Dataset, { low, high }: ValueRange): ValueRange {
+  return data instanceof Uint8Array ? { low: low * 255, high: high * 255 } : { low, high };
+}
+
+function alwaysInside({ data }: Dataset, { low, high }: ValueRange): boolean {
+  return data instanceof Uint8Array && low <= 0 && high >= 1;
+}
+
+function refuse(dataset: Dataset, index: number, range: ValueRange | undefined, operation: string): void {
+  if (index < 0) return;
+  const size = dataset.data.length / dataset.rows;
+  const row = Math.floor(index / size);
+  const column = index % size;
+  const name = dataset.columns?.[column];
+  const stored = dataset.data[index]!;
+  const value = dataset.data instanceof Uint8Array ? stored / 255 : stored;
+  const expected = range === undefined || !Number.isFinite(value) ? "finite values" : `values in [${range.low}, ${range.high}]`;
+  throw new VaeError({
+    code: "data",
+    operation,
+    problem: `row ${row}, column ${column}${name === undefined ? "" : ` ("${name}")`} of ${dataset.name} is ${value}`,
+    expected,
+    received: String(value),
+    hint: !Number.isFinite(value)
+      ? "remove or fill in missing values before training"
+      : 'scale the data (bytes in a Uint8Array are scaled for you), or use likelihood: "gaussian"',
+  });
+}

@@ -1,0 +1,147 @@
+import { VaeError } from "../errors.js";
+import { checkShape, showShape, sizeOf } from "../graph/tensor.js";
+import { writeAtomically } from "./files.js";
+import { loadSharp } from "./folder.js";
+
+/** How images are laid out on a sheet. */
+export interface SheetOptions {
+  /** Shape of one image: `[height, width, 1]` for grey or `[height, width, 3]` for red, green and blue. */
+  readonly shape: readonly [height: number, width: number, channels: number];
+  /** Images side by side; default the square root of their number, rounded up. */
+  readonly columns?: number;
+  /** Whole number by which pixels are enlarged, each to a square; default 2 for MNIST, 1 from 48 pixels on. */
+  readonly scale?: number;
+  /** Pixels between images and around them, after scaling; default 2. */
+  readonly gap?: number;
+  /** Grey value, 0 to 255, of gaps and empty places; default 48, a dark grey
+   * that parts dark images without outshining them. */
+  readonly background?: number;
+}
+
+/** Pixels, row-major, channels innermost. */
+export interface Sheet {
+  readonly width: number;
+  readonly height: number;
+  readonly channels: 1 | 3;
+  readonly data: Uint8Array;
+}
+
+/** Images, row-major: floats in [0, 1] (others are clipped) or bytes. */
+export type Pixels = Float32Array | Uint8Array;
+
+/** Images, or two lists of as many to be compared: each line of the first has the same line of the second below it. */
+export type SheetRows = Pixels | { readonly pairs: readonly [Pixels, Pixels] };
+
+/**
+ * Lays images out on one sheet, line by line.
+ *
+ * @example
+ * ```ts
+ * await saveImages("samples.png", await digits.sample(64), { shape: [28, 28, 1] });
+ * await saveImages("pairs.png", { pairs: [originals, reconstructions] }, { shape: [28, 28, 1], columns: 10 });
+ * ```
+ * @throws VaeError `"shape"` for data that are not whole images, `"argument"` for options out of range.
+ */
+export function imageSheet(rows: SheetRows, options: SheetOptions): Sheet {
+  const operation = "imageSheet";
+  const { shape, background = 48, gap = 2 } = options;
+  checkShape(operation, shape);
+  const [height, width, channels] = shape;
+  if (shape.length !== 3 || (channels !== 1 && channels !== 3)) {
+    throw new VaeError({ code: "shape", operation, expected: "images of shape [height, width, 1 or 3]", received: showShape(shape) });
+  }
+  const lists = "pairs" in rows ? rows.pairs : [rows];
+  const counts = lists.map((list) => list.length / sizeOf(shape));
+  const [count = 0] = counts;
+  if (!Number.isInteger(count) || count < 1 || counts.some((other) => other !== count)) {
+    throw new VaeError({
+      code: "shape",
+      operation,
+      expected: `whole images of ${sizeOf(shape)} values${lists.length > 1 ? ", as many originals as reconstructions" : ""}`,
+      received: lists.map((list) => `${list.length} values`).join(" and "),
+    });
+  }
+  const scale = whole(operation, "scale", options.scale ?? Math.max(1, Math.round(64 / Math.max(height, width))), 1, 64);
+  const columns = Math.min(count, whole(operation, "columns", options.columns ?? Math.ceil(Math.sqrt(count)), 1, 1e6));
+  whole(operation, "gap", gap, 0, 1000);
+  whole(operation, "background", background, 0, 255);
+
+  const lines = Math.ceil(count / columns);
+  const cell = { width: width * scale + gap, height: height * scale + gap };
+  // The two lines of a pair stand close together, and apart from the next.
+  const apart = lists.length > 1 ? 4 * gap : 0;
+  const blockHeight = cell.height * lists.length + apart;
+  const sheetWidth = cell.width * columns + gap;
+  const sheetHeight = blockHeight * lines - apart + gap;
+  const data = new Uint8Array(sheetWidth * sheetHeight * channels).fill(background);
+  lists.forEach((list, place) => {
+    for (let image = 0; image < count; image++) {
+      const left = gap + (image % columns) * cell.width;
+      const top = gap + Math.floor(image / columns) * blockHeight + place * cell.height;
+      paint(
+        list.subarray(image * sizeOf(shape), (image + 1) * sizeOf(shape)),
+        shape,
+        scale,
+        data,
+        (top * sheetWidth + left) * channels,
+        sheetWidth,
+      );
+    }
+  });
+  return { width: sheetWidth, height: sheetHeight, channels, data };
+}
+
+/** Nearest neighbour: the pixels of small images stay what the model made them, with nothing made up in between. */
+function paint(
+  pixels: Pixels,
+  [height, width, channels]: readonly [number, number, number],
+  scale: number,
+  target: Uint8Array,
+  origin: number,
+  sheetWidth: number,
+): void {
+  const bytes = pixels instanceof Uint8Array;
+  for (let y = 0; y < height * scale; y++) {
+    const line = Math.floor(y / scale) * width;
+    let to = origin + y * sheetWidth * channels;
+    for (let x = 0; x < width * scale; x++) {
+      const from = (line + Math.floor(x / scale)) * channels;
+      for (let channel = 0; channel < channels; channel++) {
+        const value = pixels[from + channel]!;
+        target[to++] = bytes ? value : Math.round(255 * Math.min(1, Math.max(0, value)));
+      }
+    }
+  }
+}
+
+/**
+ * Writes a sheet, or any raw pixels, as a PNG file, atomically.
+ *
+ * @throws VaeError `"file"` when it cannot be written.
+ */
+export async function writePng(path: string, { width, height, channels, data }: Sheet, operation = "writePng"): Promise<void> {
+  const open = await loadSharp(operation);
+  const image = open(data, { raw: { width, height, channels } });
+  const bytes = await (channels === 1 ? image.toColourspace("b-w") : image).png({ compressionLevel: 9 }).toBuffer();
+  await writeAtomically({ operation, path }, [bytes]);
+}
+
+/**
+ * Lays images out on a sheet and writes it as a PNG file: {@link imageSheet} and {@link writePng} in one.
+ *
+ * @throws VaeError as the two do.
+ */
+export async function saveImages(path: string, rows: SheetRows, options: SheetOptions): Promise<void> {
+  await writePng(path, imageSheet(rows, options), "saveImages");
+}
+
+function whole(operation: string, name: string, value: number, low: number, high: number): number {
+  if (Number.isInteger(value) && value >= low && value <= high) return value;
+  throw new VaeError({
+    code: "argument",
+    operation,
+    problem: name,
+    expected: `a whole number from ${low} to ${high}`,
+    received: String(value),
+  });
+}

@@ -1,0 +1,12 @@
+export { checkFinite, checkRange, checkValues, type ValueRange } from "./check.js";
+export { type Checkpoint, type JsonValue, loadCheckpoint, saveCheckpoint } from "./checkpoint.js";
+export type { CsvDataset, CsvOptions } from "./csv.js";
+export { type Batch, checkAttached, type DataSource, type Dataset, type ImmediateSource, isDataset, toDataset } from "./dataset.js";
+export { datasets } from "./datasets.js";
+export type { ImagesOptions } from "./folder.js";
+export type { IdxOptions } from "./idx.js";
+export { imageSheet, type Pixels, type Sheet, type SheetOptions, type SheetRows, saveImages, writePng } from "./images.js";
+export type { MnistOptions } from "./mnist.js";
+export type { NpyOptions, NpzOptions } from "./npy.js";
+export { readSafetensors, type Safetensors, type StoredTensor, writeSafetensors } from "./safetensors.js";
+export { concatenateDatasets, type RowRange, type SplitOptions, split, subset } from "./subset.js";

@@ -1,0 +1,142 @@
+import { VaeError } from "../errors.js";
+import { sizeOf } from "../graph/tensor.js";
+import type { Dataset } from "./dataset.js";
+
+/** Rows `start` (included, default 0) to `end` (excluded, default the last). */
+export interface RowRange {
+  readonly start?: number;
+  readonly end?: number;
+}
+
+/** How much {@link split} sets aside, and how it chooses. */
+export interface SplitOptions {
+  /** Part of the rows to set aside, between 0 and 1. */
+  readonly fraction?: number;
+  /** Number of rows to set aside; instead of `fraction`. */
+  readonly count?: number;
+  /** Rows are drawn at random with this seed, a whole number; default 0. */
+  readonly seed?: number;
+}
+
+/**
+ * A data set of some of the rows, in the order of the indices, copied. Labels go with their rows.
+ *
+ * @throws VaeError `"argument"` for an index that is no row.
+ */
+export function subset(dataset: Dataset, rows: ArrayLike<number> | RowRange): Dataset {
+  if (!("length" in rows)) {
+    const { start = 0, end = dataset.rows } = rows;
+    checkRow(start, dataset.rows, "start");
+    checkRow(end, dataset.rows, "end");
+    const size = sizeOf(dataset.shape);
+    const count = Math.max(0, end - start);
+    return {
+      ...dataset,
+      data: dataset.data.slice(start * size, (start + count) * size),
+      rows: count,
+      labels: dataset.labels?.slice(start, start + count),
+    };
+  }
+  const size = sizeOf(dataset.shape);
+  const { labels } = dataset;
+  const data = dataset.data instanceof Uint8Array ? new Uint8Array(rows.length * size) : new Float32Array(rows.length * size);
+  const chosen = labels === undefined ? undefined : new Int32Array(rows.length);
+  for (let place = 0; place < rows.length; place++) {
+    const row = rows[place]!;
+    checkRow(row, dataset.rows - 1, `index ${place}`);
+    data.set(dataset.data.subarray(row * size, (row + 1) * size), place * size);
+    if (labels !== undefined && chosen !== undefined) chosen[place] = labels[row]!;
+  }
+  return { ...dataset, data, rows: rows.length, labels: chosen };
+}
+
+/**
+ * Splits at random into the rest and a part, each in the order of the original.
+ *
+ * @example
+ * ```ts
+ * const [training, validation] = split(dataset, { fraction: 0.1, seed: 1 });
+ * ```
+ * @throws VaeError `"argument"` unless one of fraction and count is given and both parts get at least one row.
+ */
+export function split(dataset: Dataset, { fraction, count, seed = 0 }: SplitOptions): [rest: Dataset, part: Dataset] {
+  const wanted = count ?? Math.round((fraction ?? Number.NaN) * dataset.rows);
+  if ((fraction === undefined) === (count === undefined) || !Number.isInteger(wanted) || wanted < 1 || wanted >= dataset.rows) {
+    throw new VaeError({
+      code: "argument",
+      operation: "split",
+      problem: `cannot split ${dataset.rows} rows`,
+      expected: "either a fraction between 0 and 1 or a count, so that both parts get at least one row",
+      received: JSON.stringify({ fraction, count }),
+    });
+  }
+  const order = permutation(dataset.rows, seed);
+  return [subset(dataset, order.subarray(wanted).sort()), subset(dataset, order.subarray(0, wanted).sort())];
+}
+
+/**
+ * The rows of several data sets, one behind the other. Labels are kept when all have them.
+ *
+ * @throws VaeError `"argument"` for an empty list, `"shape"` for rows of different shapes, `"dtype"` for a mix of bytes and floats.
+ */
+export function concatenateDatasets(datasets: readonly Dataset[]): Dataset {
+  const [first] = datasets;
+  const operation = "concatenateDatasets";
+  if (first === undefined) throw new VaeError({ code: "argument", operation, expected: "at least one data set", received: "none" });
+  const bytes = first.data instanceof Uint8Array;
+  for (const { name, shape, data } of datasets) {
+    if (shape.join() !== first.shape.join()) {
+      const expected = `rows of [${first.shape.join(", ")}], as in ${first.name}`;
+      throw new VaeError({ code: "shape", operation, problem: name, expected, received: `[${shape.join(", ")}]` });
+    }
+    if (data instanceof Uint8Array !== bytes) {
+      throw new VaeError({
+        code: "dtype",
+        operation,
+        problem: name,
+        expected: bytes ? "bytes" : "floats",
+        received: bytes ? "floats" : "bytes",
+      });
+    }
+  }
+  const rows = datasets.reduce((sum, dataset) => sum + dataset.rows, 0);
+  const data = bytes ? new Uint8Array(rows * sizeOf(first.shape)) : new Float32Array(rows * sizeOf(first.shape));
+  const labels = datasets.every((dataset) => dataset.labels !== undefined) ? new Int32Array(rows) : undefined;
+  let filled = 0;
+  for (const dataset of datasets) {
+    data.set(dataset.data, filled * sizeOf(first.shape));
+    if (labels !== undefined && dataset.labels !== undefined) labels.set(dataset.labels, filled);
+    filled += dataset.rows;
+  }
+  return { ...first, data, rows, labels, name: datasets.map(({ name }) => name).join(" + ") };
+}
+
+/** Fisher–Yates with the xorshift32 generator (Marsaglia 2003), seeded through the finalizer of MurmurHash3. */
+function permutation(length: number, seed: number): Uint32Array {
+  let state = seed ^ 0x9e3779b9;
+  state = Math.imul(state ^ (state >>> 16), 0x85ebca6b);
+  state = Math.imul(state ^ (state >>> 13), 0xc2b2ae35);
+  state = state ^ (state >>> 16) || 1; // xorshift stays at zero for ever
+  const order = Uint32Array.from({ length }, (_, index) => index);
+  for (let last = length - 1; last > 0; last--) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    const other = Math.floor(((state >>> 0) / 2 ** 32) * (last + 1));
+    const kept = order[last]!;
+    order[last] = order[other]!;
+    order[other] = kept;
+  }
+  return order;
+}
+
+function checkRow(row: number, last: number, what: string): void {
+  if (Number.isInteger(row) && row >= 0 && row <= last) return;
+  throw new VaeError({
+    code: "argument",
+    operation: "subset",
+    problem: what,
+    expected: `a whole number from 0 to ${last}`,
+    received: String(row),
+  });
+}
