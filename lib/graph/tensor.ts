@@ -75,3 +75,11 @@ export function checkShape(operation: string, shape: Shape): void {
     });
   }
 }
+
+/** Every tensor that the outputs need, themselves included, in an order in which inputs come before their users. */
+export function topological(outputs: readonly Tensor[]): Tensor[] {
+  const seen = new Set<Tensor>(outputs);
+  // A set iterates over what is added meanwhile: a queue without recursion, so that a long graph cannot overflow the stack.
+  for (const tensor of seen) for (const input of tensor.inputs) seen.add(input);
+  return [...seen].sort((a, b) => a.id - b.id);
+}

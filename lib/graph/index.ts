@@ -1,0 +1,50 @@
+// The symbolic graph, `node-vae/graph`: functions of tensors, their derivatives, and their slow and exact evaluation.
+
+export { add, divide, equal, less, lessEqual, maximum, minimum, multiply, subtract, where } from "./binary.js";
+export { type HostData, type InstantiatedCase, instantiate, type NamedCase, opCases } from "./cases.js";
+export { clamp, greater, greaterEqual, logsumexp, mean, notEqual, power } from "./compositions.js";
+export { type EvaluateOptions, evaluate, type Feeds } from "./evaluate.js";
+export { grad } from "./grad.js";
+export { cast, stopGradient } from "./identity.js";
+export { gather, scatterAdd } from "./indexing.js";
+export { constant, input, state, step } from "./leaves.js";
+export { type MatmulOptions, matmul } from "./linear.js";
+export { broadcastTo, concatenate, pad, reshape, slice, transpose } from "./movement.js";
+export { type OpName, ops, rowOf } from "./ops.js";
+export { print } from "./print.js";
+export { normal, shuffledIndices, uniform } from "./random.js";
+export { max, type ReduceOptions, sum } from "./reduce.js";
+export type { Environment, Family, OpCase, OpRow, SampleInput, SampleValues, Value } from "./table.js";
+export {
+  type Attributes,
+  type DType,
+  isTensor,
+  type Shape,
+  sameShape,
+  showShape,
+  sizeOf,
+  type Tensor,
+  type TensorLike,
+  type TensorType,
+  topological,
+} from "./tensor.js";
+export {
+  absolute,
+  cos,
+  exp,
+  expm1,
+  finiteMask as isFinite,
+  floor,
+  log,
+  log1p,
+  negate,
+  reciprocal,
+  relu,
+  sigmoid,
+  sign,
+  sin,
+  softplus,
+  sqrt,
+  square,
+  tanh,
+} from "./unary.js";

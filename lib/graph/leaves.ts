@@ -1,0 +1,139 @@
+import { VaeError } from "../errors.js";
+import { calledBy, checkWhole, makeNode, type None, notDifferentiable, type OpRow, type Plain, type Rows } from "./table.js";
+import { checkShape, type DType, isTensor, type Shape, showShape, sizeOf, type Tensor, type TensorLike } from "./tensor.js";
+
+interface LeafSignatures {
+  input: { inputs: None; attributes: { readonly name: string } };
+  state: { inputs: None; attributes: { readonly name: string } };
+  constant: { inputs: None; attributes: { readonly value: number } | { readonly data: readonly number[] } };
+  step: { inputs: None; attributes: Plain };
+}
+
+const dtypes: readonly string[] = ["float32", "int32", "uint8"] satisfies readonly DType[];
+
+/** A leaf whose value comes with the call, from feeds or residents. */
+function fed<Name extends "input" | "state">(name: Name): OpRow<Name, None, { readonly name: string }> {
+  return {
+    name,
+    family: "leaf",
+    type(_inputs, attributes, requested) {
+      if (typeof attributes.name !== "string" || attributes.name === "") {
+        throw new VaeError({ code: "argument", operation: name, expected: "a name", received: JSON.stringify(attributes.name) });
+      }
+      return asked(`${name} "${attributes.name}"`, requested);
+    },
+    derivative: notDifferentiable,
+    evaluate(_inputs, attributes, type) {
+      throw new VaeError({
+        code: "argument",
+        operation: "evaluate",
+        problem: `${name} "${attributes.name}" ${showShape(type.shape)} was not fed`,
+        hint: "add it to the map of feeds",
+      });
+    },
+    cases: [],
+  };
+}
+
+/** The type that a leaf is asked to have, checked. */
+function asked(operation: string, requested: { readonly shape: Shape; readonly dtype: DType } | undefined) {
+  const type = requested ?? { shape: [], dtype: "float32" };
+  checkShape(operation, type.shape);
+  if (!dtypes.includes(type.dtype)) {
+    throw new VaeError({ code: "dtype", operation, expected: dtypes.join(", "), received: String(type.dtype) });
+  }
+  return type;
+}
+
+export const leafRows: Rows<LeafSignatures> = {
+  input: fed("input"),
+  state: fed("state"),
+  constant: {
+    name: "constant",
+    family: "leaf",
+    type(_inputs, attributes, requested) {
+      const type = asked("constant", requested);
+      const length = "value" in attributes ? 1 : attributes.data.length;
+      if (length !== sizeOf(type.shape)) {
+        throw new VaeError({
+          code: "shape",
+          operation: "constant",
+          expected: `${sizeOf(type.shape)} numbers for shape ${showShape(type.shape)}`,
+          received: String(length),
+        });
+      }
+      return type;
+    },
+    derivative: notDifferentiable,
+    evaluate: (_inputs, attributes) => Float64Array.from("value" in attributes ? [attributes.value] : attributes.data),
+    cases: [
+      { name: "scalar", inputs: [], build: () => constant(1.5) },
+      { name: "matrix", inputs: [], build: () => constant({ data: [1, -2, 3, 0.5, 0, 7], shape: [2, 3] }) },
+    ],
+  },
+  step: {
+    name: "step",
+    family: "leaf",
+    type: () => ({ shape: [], dtype: "float32" }),
+    derivative: notDifferentiable,
+    evaluate: (_inputs, _attributes, _type, environment) => Float64Array.of(environment.step),
+    cases: [{ name: "counter", inputs: [], build: () => step() }],
+  },
+};
+
+/**
+ * A value that the caller gives with every run.
+ *
+ * @example
+ * ```ts
+ * const x = input("x", [128, 784]);
+ * const pixels = cast(input("pixels", [128, 784], "uint8"));
+ * ```
+ */
+export function input(name: string, shape: Shape, dtype: DType = "float32"): Tensor {
+  return calledBy(input, () => makeNode(leafRows.input, [], { name }, { shape, dtype }));
+}
+
+/** A value that stays on the device between runs: a weight, an optimizer moment, a data set. Bound by name to a resident. */
+export function state(name: string, shape: Shape, dtype: DType = "float32"): Tensor {
+  return calledBy(state, () => makeNode(leafRows.state, [], { name }, { shape, dtype }));
+}
+
+/**
+ * A float32 value known when the graph is made: a number (a scalar), or row-major data of a shape.
+ *
+ * @example
+ * ```ts
+ * constant(0.5);
+ * constant({ data: [1, 0, 0, 1], shape: [2, 2] });
+ * ```
+ */
+export function constant(value: number | { readonly data: ArrayLike<number>; readonly shape: Shape }): Tensor {
+  return calledBy(constant, () => {
+    const isNumber = typeof value === "number";
+    const attributes = isNumber ? { value } : { data: Object.freeze(Array.from(value.data)) };
+    return makeNode(leafRows.constant, [], attributes, { shape: isNumber ? [] : value.shape, dtype: "float32" });
+  });
+}
+
+/** The step counter of the run, from 0, as a float32 scalar (exact up to 2^24 steps). */
+export function step(): Tensor {
+  return makeNode(leafRows.step, [], {});
+}
+
+/** The tensor itself, or a scalar constant for a number; anything else is an error of the operation. */
+export function toTensor(operation: string, value: TensorLike): Tensor {
+  if (typeof value === "number") return constant(value);
+  if (isTensor(value)) return value;
+  throw new VaeError({ code: "argument", operation, expected: "a tensor or a number", received: describe(value) });
+}
+
+function describe(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  return typeof value === "object" ? value.constructor.name : typeof value;
+}
+
+/** A stream of noise is one word of the counter. */
+export function checkStream(operation: string, stream: number): void {
+  checkWhole(operation, "the stream", stream, 0, 2 ** 32 - 1);
+}

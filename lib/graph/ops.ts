@@ -1,0 +1,37 @@
+import { VaeError } from "../errors.js";
+import { binaryRows } from "./binary.js";
+import { identityRows } from "./identity.js";
+import { indexingRows } from "./indexing.js";
+import { leafRows } from "./leaves.js";
+import { linearRows } from "./linear.js";
+import { movementRows } from "./movement.js";
+import { randomRows } from "./random.js";
+import { reduceRows } from "./reduce.js";
+import type { OpRow } from "./table.js";
+import { unaryRows } from "./unary.js";
+
+/** The closed table: every op there is, by name. Each family's type lists its names, so none can be missing. */
+export const ops = {
+  ...leafRows,
+  ...randomRows,
+  ...unaryRows,
+  ...binaryRows,
+  ...identityRows,
+  ...reduceRows,
+  ...movementRows,
+  ...linearRows,
+  ...indexingRows,
+};
+
+/** The name of an op: `"add"`, `"broadcast_to"`, … */
+export type OpName = keyof typeof ops;
+
+const rows: { readonly [Name in OpName]: OpRow } = ops;
+
+/** The row of an op, by name; a name that the table lacks is a "plan" error. */
+export function rowOf(op: string): OpRow {
+  if (!Object.hasOwn(rows, op)) {
+    throw new VaeError({ code: "plan", operation: "graph", expected: "an op of the table", received: JSON.stringify(op) });
+  }
+  return rows[op as OpName];
+}

@@ -1,0 +1,91 @@
+import { checkStream } from "./leaves.js";
+import { batchIndex, normalDraws, uniformDraws } from "./philox.js";
+import { calledBy, checkWhole, makeNode, type None, notDifferentiable, type OpRow, type Rows } from "./table.js";
+import { checkShape, type Shape, sizeOf, type Tensor } from "./tensor.js";
+
+type StreamAttributes = { readonly stream: number };
+type BatchAttributes = { readonly rows: number; readonly batch: number; readonly shuffle: boolean; readonly stream: number };
+
+interface RandomSignatures {
+  uniform: { inputs: None; attributes: StreamAttributes };
+  normal: { inputs: None; attributes: StreamAttributes };
+  shuffled_indices: { inputs: None; attributes: BatchAttributes };
+}
+
+function draw<Name extends "uniform" | "normal">(
+  name: Name,
+  draws: typeof uniformDraws,
+  make: (shape: Shape, stream: number) => Tensor,
+): OpRow<Name, None, StreamAttributes> {
+  return {
+    name,
+    family: "random",
+    type(_inputs, attributes, requested) {
+      const shape = requested?.shape ?? [];
+      checkShape(name, shape);
+      checkStream(name, attributes.stream);
+      return { shape, dtype: "float32" };
+    },
+    derivative: notDifferentiable,
+    evaluate: (_inputs, attributes, type, { step, seed }) => draws(sizeOf(type.shape), attributes.stream, step, seed),
+    cases: [
+      { name: "matrix", inputs: [], build: () => make([3, 5], 7) },
+      { name: "scalar", inputs: [], build: () => make([], 0) },
+      { name: "large", inputs: [], large: true, build: () => make([128, 401], 2 ** 32 - 1) },
+    ],
+  };
+}
+
+export const randomRows: Rows<RandomSignatures> = {
+  uniform: draw("uniform", uniformDraws, uniform),
+  normal: draw("normal", normalDraws, normal),
+  shuffled_indices: {
+    name: "shuffled_indices",
+    family: "random",
+    type(_inputs, { rows, batch, stream }) {
+      checkWhole("shuffledIndices", "rows", rows, 1, 2 ** 31 - 1);
+      checkWhole("shuffledIndices", "batch", batch, 1, 2 ** 31 - 1);
+      checkStream("shuffledIndices", stream);
+      return { shape: [batch], dtype: "int32" };
+    },
+    derivative: notDifferentiable,
+    evaluate: (_inputs, attributes, _type, { step, seed }) =>
+      Float64Array.from({ length: attributes.batch }, (_, i) => batchIndex({ step, i }, attributes, seed)),
+    cases: [
+      { name: "shuffled", inputs: [], build: () => shuffledIndices({ rows: 10, batch: 4, shuffle: true, stream: 3 }) },
+      { name: "across epochs", inputs: [], build: () => shuffledIndices({ rows: 5, batch: 13, shuffle: true, stream: 1 }) },
+      { name: "in order", inputs: [], build: () => shuffledIndices({ rows: 7, batch: 5, shuffle: false, stream: 0 }) },
+      { name: "one row", inputs: [], build: () => shuffledIndices({ rows: 1, batch: 3, shuffle: true, stream: 0 }) },
+      { name: "large", inputs: [], large: true, build: () => shuffledIndices({ rows: 60_000, batch: 1024, shuffle: true, stream: 9 }) },
+    ],
+  },
+};
+
+/**
+ * Uniform noise in [0, 1), float32. A pure function of the run's seed, the step, the stream and the element: give each
+ * draw of a graph a stream of its own, or they are equal.
+ */
+export function uniform(shape: Shape, stream: number): Tensor {
+  return calledBy(uniform, () => makeNode(randomRows.uniform, [], { stream }, { shape, dtype: "float32" }));
+}
+
+/**
+ * Standard normal noise, float32, keyed like {@link uniform}.
+ *
+ * @example
+ * ```ts
+ * const z = add(mean, multiply(standardDeviation, normal(mean.shape, 0)));
+ * ```
+ */
+export function normal(shape: Shape, stream: number): Tensor {
+  return calledBy(normal, () => makeNode(randomRows.normal, [], { stream }, { shape, dtype: "float32" }));
+}
+
+/**
+ * The rows of this step's batch, int32 `[batch]`: position p = step * batch + i is row p % rows of epoch p / rows, in an
+ * order of its own in every epoch when shuffled. Every row comes once per epoch and every batch has the same size.
+ */
+export function shuffledIndices(options: BatchAttributes): Tensor {
+  const { rows, batch, shuffle, stream } = options;
+  return calledBy(shuffledIndices, () => makeNode(randomRows.shuffled_indices, [], { rows, batch, shuffle, stream }));
+}
