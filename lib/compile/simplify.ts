@@ -26,7 +26,7 @@ export class Simplifier {
   /** The one node with this op, inputs and attributes. */
   node(op: string, inputs: readonly Tensor[], attributes: Attributes, type: TensorType): Tensor {
     // Draws are pure functions of (seed, step, stream, shape), so even they may be shared.
-    const key = `${op}(${inputs.map((input) => input.id).join()})${JSON.stringify(attributes)}[${type.shape.join()}]${type.dtype}`;
+    const key = `${op}(${inputs.map((input) => input.id).join()})${JSON.stringify(attributes, exactly)}[${type.shape.join()}]${type.dtype}`;
     let found = this.#unique.get(key);
     if (!found) {
       found = makeTensor(op, inputs, attributes, type);
@@ -190,6 +190,12 @@ export class Simplifier {
   }
 }
 
+/** JSON has no infinities, NaN and negative zero, which are different constants nevertheless. */
+function exactly(_name: string, value: unknown): unknown {
+  if (typeof value !== "number" || (Number.isFinite(value) && !Object.is(value, -0))) return value;
+  return Object.is(value, -0) ? "-0" : String(value);
+}
+
 function isPowerOfTwo(value: number): boolean {
   return Number.isInteger(Math.log2(Math.abs(value)));
 }
@@ -201,6 +207,7 @@ export function isElementwise(op: string): boolean {
 
 /** The number that every element has, when the graph alone tells it. */
 export function uniformValue(x: Tensor): number | undefined {
+  if (x.op === "reshape") return uniformValue(x.inputs[0]!);
   const source = uniformSource(x);
   return source?.op === "constant" && typeof source.attributes.value === "number" ? source.attributes.value : undefined;
 }

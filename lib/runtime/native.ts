@@ -1,4 +1,8 @@
 // The only file that loads the addon. Everything the addon offers is typed here; nothing else knows its shape.
+import { createRequire } from "node:module";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { VaeError, type VaeErrorCode } from "../errors.js";
 
 /** A device with its thread pool, queue and resident memory. Opaque. */
 export type NativeContext = { readonly __context: unique symbol };
@@ -30,13 +34,17 @@ export interface RunResult {
   readonly terms: Float32Array;
   /** Steps whose updates were made. */
   readonly completed: number;
-  /** "done", "stopped" by stop(), or "diverged": a term was not finite, the weights are those before the step that made them so. */
+  /**
+   * "done", "stopped" by stop(), or "diverged": a term was not finite, and the weights are the last ones whose own terms were
+   * seen finite (native/snapshot.h).
+   */
   readonly status: "done" | "stopped" | "diverged";
-  /** For "diverged": the step counter and the index of the term, and how many steps were taken back. */
+  /** For "diverged": the counter of the step that met it, and the index of the term. */
   readonly divergedStep: number;
   readonly divergedTerm: number;
+  /** The step counter at which the weights stand now: a run that goes on begins there. */
   readonly restoredStep: number;
-  /** Nanoseconds per plan step when asked for, else empty. */
+  /** Nanoseconds per plan step, summed over the steps of the run, when asked for; else empty. */
   readonly profile: Float64Array;
 }
 
@@ -69,4 +77,98 @@ export interface Addon {
   memory(session: NativeSession): { readonly arena: number; readonly scratch: number; readonly residents: number };
   /** GFLOP/s of register-only FMAs and of the GEMM microkernel in L1, on one thread, for the given seconds each. */
   probe(tier: string, seconds: number): { readonly fma: number; readonly l1: number };
+}
+
+const require = createRequire(import.meta.url);
+
+let loaded: { readonly addon: Addon; readonly path: string } | undefined;
+
+/**
+ * The addon, loaded at the first call.
+ *
+ * Looked for in `NODE_VAE_ADDON` (a path; then nowhere else), `build/Release` of this package, its
+ * `prebuilds/<platform>-<arch>`, and the package `@node-vae/<platform>-<arch>`.
+ *
+ * @throws `VaeError` `"native"` that names every place tried and what was wrong there
+ */
+export function loadAddon(): Addon {
+  return load().addon;
+}
+
+/** The file that the addon was loaded from. */
+export function addonPath(): string {
+  return load().path;
+}
+
+function load(): { readonly addon: Addon; readonly path: string } {
+  if (loaded) return loaded;
+  const failures: { readonly place: string; readonly problem: string; readonly cause?: unknown }[] = [];
+  for (const place of places()) {
+    try {
+      const path = require.resolve(place);
+      const addon: Addon = require(path);
+      loaded = { addon, path };
+      return loaded;
+    } catch (cause) {
+      const missing = cause instanceof Error && "code" in cause && cause.code === "MODULE_NOT_FOUND";
+      failures.push({ place, problem: missing ? "not there" : String(cause instanceof Error ? cause.message : cause), cause });
+    }
+  }
+  throw new VaeError({
+    code: "native",
+    operation: "loading the native addon",
+    problem: `it could not be loaded on ${process.platform}-${process.arch}, Node ${process.version}; tried\n${failures
+      .map(({ place, problem }) => `    ${place}: ${problem}`)
+      .join("\n")}`,
+    hint: "build it with `npm run build:native` (needs CMake and a C++17 compiler), or name a built one in NODE_VAE_ADDON",
+    cause: failures.find(({ problem }) => problem !== "not there")?.cause,
+  });
+}
+
+function places(): readonly string[] {
+  const named = process.env.NODE_VAE_ADDON;
+  if (named) return [resolve(named)];
+  // This file is lib/runtime/native.ts or dist/runtime/native.js: the package is two folders up.
+  const root = fileURLToPath(new URL("../../", import.meta.url));
+  const platform = `${process.platform}-${process.arch}`;
+  return [
+    join(root, "build", "Release", "node_vae.node"),
+    join(root, "prebuilds", platform, "node_vae.node"),
+    `@node-vae/${platform}/node_vae.node`,
+  ];
+}
+
+const CODES: ReadonlySet<string> = new Set<VaeErrorCode>([
+  "plan",
+  "disposed",
+  "detached",
+  "argument",
+  "shape",
+  "dtype",
+  "device",
+  "native",
+] satisfies VaeErrorCode[]);
+
+/** Calls the addon; what it throws becomes a `VaeError` with the addon's code. */
+export function callNative<T>(operation: string, call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw toVaeError(operation, error);
+  }
+}
+
+/** The same for a promise of the addon. The call itself is made at once. */
+export async function awaitNative<T>(operation: string, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    throw toVaeError(operation, error);
+  }
+}
+
+function toVaeError(operation: string, error: unknown): unknown {
+  if (!(error instanceof Error) || error instanceof VaeError) return error;
+  const code = "code" in error && typeof error.code === "string" && CODES.has(error.code) ? (error.code as VaeErrorCode) : "native";
+  return new VaeError({ code, operation, problem: error.message, cause: error });
 }

@@ -1,0 +1,274 @@
+import { encodePlan } from "../compile/encode.js";
+import { compile, type SessionGraph } from "../compile/index.js";
+import type { Plan } from "../compile/plan.js";
+import { VaeError } from "../errors.js";
+import { checkShape, type DType, type Shape, sameShape, showShape, sizeOf, type Tensor } from "../graph/tensor.js";
+import { checkArray, hostArray } from "./feed.js";
+import { type Addon, awaitNative, callNative, type HostArray, loadAddon, type NativeBuffer, type NativeContext } from "./native.js";
+import { Session } from "./session.js";
+import { checkThreads, defaultThreads } from "./threads.js";
+
+/** Where and how to compute. */
+export interface DeviceOptions {
+  /** `"auto"` (the default) is CUDA where it is compiled in and usable, else the CPU. */
+  readonly device?: "auto" | "cpu" | "cuda" | `cuda:${number}`;
+  /**
+   * Threads on the CPU; default `NODE_VAE_THREADS`, else the processors that this process may use, within its container's
+   * quota. Results do not depend on it.
+   */
+  readonly threads?: number;
+  /** Instruction tier, `"avx512"`, `"avx2"`, `"neon"` or `"portable"`; default `NODE_VAE_ISA`, else the best there is. */
+  readonly tier?: string;
+}
+
+/** Copied at once while the event loop waits about a millisecond; more goes in pieces. */
+const WRITE_BYTES = 4 << 20;
+
+/** Memory that lives on a device between runs: weights, optimizer state, data. */
+export class Resident implements Disposable {
+  readonly name: string;
+  readonly shape: Shape;
+  readonly dtype: DType;
+  /** @internal */
+  readonly native: NativeBuffer;
+  readonly #addon: Addon;
+  readonly #onRelease: (resident: Resident) => void;
+  #released = false;
+
+  /** @internal */
+  constructor(addon: Addon, native: NativeBuffer, name: string, shape: Shape, dtype: DType, onRelease: (resident: Resident) => void) {
+    this.#addon = addon;
+    this.native = native;
+    this.name = name;
+    this.shape = Object.freeze([...shape]);
+    this.dtype = dtype;
+    this.#onRelease = onRelease;
+  }
+
+  get released(): boolean {
+    return this.#released;
+  }
+
+  /**
+   * Overwrites the content, behind everything queued on the device.
+   *
+   * Up to 4 MiB are copied before the promise is returned. More goes in pieces between turns of the event loop: leave the
+   * array alone, and queue nothing that reads the resident, until the promise resolves.
+   *
+   * @param data the typed array of the resident's dtype: all elements, or with `offset` as many as there are behind it
+   * @param offset the element at which to begin; default: at the start, with all elements
+   * @throws `VaeError` `"dtype"`, `"shape"`, `"argument"`; `"detached"` when the buffer is transferred or resized before its
+   *   content is copied (a part may have been written then); `"disposed"`
+   */
+  async write(data: HostArray, offset?: number): Promise<void> {
+    const operation = `write "${this.name}"`;
+    const what = "data";
+    const elements = sizeOf(this.shape);
+    this.#check(operation);
+    checkArray(operation, what, data, this.dtype, offset === undefined ? elements : undefined);
+    const begin = offset ?? 0;
+    if (!Number.isSafeInteger(begin) || begin < 0 || begin + data.length > elements) {
+      const received = `${data.length} at ${begin}`;
+      throw new VaeError({ code: "shape", operation, expected: `elements within the ${elements} of the resident`, received });
+    }
+    const { length } = data;
+    const piece = WRITE_BYTES / data.BYTES_PER_ELEMENT;
+    for (let at = 0; at < length; at += piece) {
+      this.#check(operation);
+      checkArray(operation, what, data, this.dtype, length);
+      const part = data.subarray(at, at + piece);
+      await awaitNative(operation, () => this.#addon.write(this.native, begin + at, part));
+    }
+  }
+
+  /** Copies the content out, behind everything queued on the device. */
+  async read(): Promise<HostArray> {
+    const operation = `read "${this.name}"`;
+    this.#check(operation);
+    return awaitNative(operation, () => this.#addon.read(this.native));
+  }
+
+  /** Forgets the resident; its memory goes with the last session that uses it. May be called again. */
+  release(): void {
+    if (this.#released) return;
+    this.#released = true;
+    this.#addon.release(this.native);
+    this.#onRelease(this);
+  }
+
+  [Symbol.dispose](): void {
+    this.release();
+  }
+
+  #check(operation: string): void {
+    if (this.#released) throw new VaeError({ code: "disposed", operation, problem: "the resident was released" });
+  }
+}
+
+/** One device queue with resident tensors by name. Everything queued on it runs in order, on threads of its own. */
+export class Device implements Disposable {
+  /** `"cpu"` or `"cuda:0"`, … */
+  readonly name: string;
+  readonly threads: number;
+  /** The instruction tier of the kernels. */
+  readonly tier: string;
+  readonly #addon: Addon;
+  readonly #context: NativeContext;
+  readonly #residents = new Map<string, Resident>();
+  readonly #sessions = new Set<Session>();
+  #disposed = false;
+
+  /**
+   * Opens a device.
+   *
+   * @throws `VaeError` `"device"` for a device or tier that is unknown or not usable here, `"argument"` for threads outside
+   *   1 to 1024, `"native"` when the addon cannot be loaded
+   */
+  static open(options: DeviceOptions = {}): Device {
+    return new Device(options);
+  }
+
+  private constructor({ device = "auto", threads, tier = "" }: DeviceOptions) {
+    const operation = "device";
+    this.threads = threads === undefined ? defaultThreads() : checkThreads(operation, threads);
+    this.#addon = loadAddon();
+    const info = callNative(operation, () => this.#addon.info());
+    const name = chooseDevice(device, info.cuda);
+    this.name = name;
+    this.tier = tier === "" ? info.tier : tier;
+    this.#context = callNative(operation, () => this.#addon.openContext(name, this.threads, tier));
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /** Whether there is a resident of that name. */
+  has(name: string): boolean {
+    return this.#residents.has(name);
+  }
+
+  /**
+   * The resident of that name; when there is none, it is allocated, filled with zeros.
+   *
+   * @throws `VaeError` `"shape"` or `"dtype"` when there is one of another type
+   */
+  resident(name: string, shape: Shape, dtype: DType): Resident {
+    const operation = `resident "${name}"`;
+    this.#check(operation);
+    checkShape(operation, shape);
+    const there = this.#residents.get(name);
+    if (there) {
+      if (there.dtype !== dtype) throw new VaeError({ code: "dtype", operation, expected: there.dtype, received: dtype });
+      if (sameShape(there.shape, shape)) return there;
+      throw new VaeError({ code: "shape", operation, expected: showShape(there.shape), received: showShape(shape) });
+    }
+    const native = callNative(operation, () => this.#addon.allocate(this.#context, dtype, sizeOf(shape)));
+    const resident = new Resident(this.#addon, native, name, shape, dtype, () => this.#residents.delete(name));
+    this.#residents.set(name, resident);
+    return resident;
+  }
+
+  /**
+   * Compiles a graph for this device. Its `state` tensors are the residents of their names; those not there yet are
+   * allocated, filled with zeros.
+   *
+   * @throws `VaeError` of `compile` and {@link Device.resident}
+   */
+  session(graph: SessionGraph): Session {
+    this.#check("session");
+    const plan = compile(graph);
+    for (const { attributes, shape, dtype } of statesOf(graph)) this.resident(String(attributes.name), shape, dtype);
+    return this.load(plan);
+  }
+
+  /**
+   * Makes a plan ready to run. Its resident buffers are the residents of their names, which must be there, but for
+   * constants, whose content the plan carries.
+   *
+   * @throws `VaeError` `"plan"` for a plan that native validation refuses, `"argument"` for a resident that is not there
+   */
+  load(plan: Plan): Session {
+    const operation = "session";
+    this.#check(operation);
+    const words = encodePlan(plan, this.#addon.info());
+    const residents: NativeBuffer[] = [];
+    const constants: NativeBuffer[] = [];
+    for (const buffer of plan.buffers) {
+      if (buffer.kind !== "resident") continue;
+      const { name, data, dtype, elements, slot } = buffer;
+      if (data === undefined) residents[slot] = this.#existing(name).native;
+      else {
+        const constant = callNative(operation, () => this.#addon.allocate(this.#context, dtype, elements));
+        const content = hostArray(dtype, data);
+        // Queued ahead of every run, which would report a fault of the queue itself.
+        awaitNative(operation, () => this.#addon.write(constant, 0, content)).catch(() => undefined);
+        constants.push(constant);
+        residents[slot] = constant;
+      }
+    }
+    const native = callNative(operation, () => this.#addon.compile(this.#context, words, residents));
+    for (const constant of constants) this.#addon.release(constant); // the session keeps the memory
+    const session = new Session(this.#addon, plan, native, (disposed) => this.#sessions.delete(disposed));
+    this.#sessions.add(session);
+    return session;
+  }
+
+  /** Stops what runs, and frees sessions and residents behind it. May be called again. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    for (const session of [...this.#sessions]) session.dispose();
+    for (const resident of [...this.#residents.values()]) resident.release();
+    this.#addon.closeContext(this.#context);
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  #existing(name: string): Resident {
+    const resident = this.#residents.get(name);
+    if (resident) return resident;
+    const hint = "declare it first with device.resident(name, shape, dtype)";
+    throw new VaeError({ code: "argument", operation: "session", problem: `there is no resident "${name}" on the device`, hint });
+  }
+
+  #check(operation: string): void {
+    if (this.#disposed) throw new VaeError({ code: "disposed", operation, problem: "the device was disposed" });
+  }
+}
+
+/** All `state` tensors that a graph uses or updates. */
+function statesOf({ outputs = {}, updates = [], terms = {} }: SessionGraph): readonly Tensor[] {
+  const states: Tensor[] = [];
+  const seen = new Set<Tensor>();
+  const pending = [...Object.values(outputs), ...Object.values(terms), ...updates.flat()];
+  for (let node = pending.pop(); node !== undefined; node = pending.pop()) {
+    if (seen.has(node)) continue;
+    seen.add(node);
+    if (node.op === "state") states.push(node);
+    pending.push(...node.inputs);
+  }
+  return states;
+}
+
+/** The native device for what was asked for. */
+function chooseDevice(device: string, cuda: ReturnType<Addon["info"]>["cuda"]): "cpu" | `cuda:${number}` {
+  const usable = cuda.compiled && cuda.devices.length > 0;
+  if (device === "cpu" || (device === "auto" && !usable)) return "cpu";
+  if (device === "auto" || device === "cuda") device = "cuda:0";
+  const [, number] = /^cuda:(\d+)$/.exec(device) ?? [];
+  if (number === undefined) {
+    throw new VaeError({ code: "device", operation: "device", expected: '"auto", "cpu", "cuda" or "cuda:0", …', received: `"${device}"` });
+  }
+  if (!usable) {
+    const hint = 'use "auto" or "cpu"';
+    throw new VaeError({ code: "device", operation: "device", problem: `"${device}" is not usable: ${cuda.problem}`, hint });
+  }
+  if (Number(number) >= cuda.devices.length) {
+    const expected = `a device number below ${cuda.devices.length}`;
+    throw new VaeError({ code: "device", operation: "device", expected, received: `"${device}"` });
+  }
+  return `cuda:${Number(number)}`;
+}

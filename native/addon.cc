@@ -1,0 +1,325 @@
+// The addon's surface, function by function as lib/runtime/native.ts types it. N-API lives here and in addon_*.cc.
+#include <cstring>
+#include <thread>
+#include <utility>
+
+#include "addon_handles.h"
+#include "backend.h"
+
+namespace nodevae {
+namespace {
+
+constexpr int64_t kMaxThreads = 1024;
+
+// --- what there is ---
+
+Napi::Array to_names(Napi::Env env, const std::vector<std::string>& names) {
+  Napi::Array array = Napi::Array::New(env, names.size());
+  for (uint32_t i = 0; i < names.size(); ++i) array[i] = Napi::String::New(env, names[i]);
+  return array;
+}
+
+// The tier in force, or the one asked for when this processor has it.
+std::string choose_tier(const std::string& asked) {
+  try {
+    if (asked.empty()) return cpu_tier();
+  } catch (const std::exception& error) { // a bad NODE_VAE_ISA
+    throw Failure{"device", error.what()};
+  }
+  std::string known;
+  for (const std::string& tier : cpu_available_tiers()) {
+    if (tier == asked) return tier;
+    known += (known.empty() ? "" : ", ") + tier;
+  }
+  throw Failure{"device", "this processor has no instruction tier \"" + asked + "\"; it has " + known};
+}
+
+Napi::Value info(Napi::Env env, const Napi::CallbackInfo&) {
+  std::vector<std::string> kernels, instructions;
+  for (int32_t i = 0; i < static_cast<int32_t>(KernelId::count); ++i)
+    kernels.emplace_back(kernel_name(static_cast<KernelId>(i)));
+  for (int32_t i = 0; i < static_cast<int32_t>(Opcode::count); ++i)
+    instructions.emplace_back(opcode_name(static_cast<Opcode>(i)));
+  Napi::Object cuda = Napi::Object::New(env);
+  cuda["compiled"] = Napi::Boolean::New(env, false);
+  cuda["devices"] = Napi::Array::New(env);
+  cuda["problem"] = Napi::String::New(env, "this build has no CUDA backend");
+  Napi::Object result = Napi::Object::New(env);
+  result["version"] = Napi::String::New(env, NODE_VAE_VERSION);
+  result["compiler"] = Napi::String::New(env, NODE_VAE_COMPILER);
+  result["kernels"] = to_names(env, kernels);
+  result["instructions"] = to_names(env, instructions);
+  result["tiers"] = to_names(env, cpu_available_tiers());
+  result["tier"] = Napi::String::New(env, choose_tier(""));
+  result["processors"] = Napi::Number::New(env, std::thread::hardware_concurrency());
+  result["cuda"] = cuda;
+  return result;
+}
+
+Napi::Value probe(Napi::Env env, const Napi::CallbackInfo& info) {
+  const std::string tier = choose_tier(to_string(info[0], "tier"));
+  const double seconds = info[1].IsNumber() ? info[1].As<Napi::Number>().DoubleValue() : 0;
+  if (!(seconds > 0 && seconds <= 60)) throw Failure{"argument", "seconds must be above 0 and at most 60"};
+  Napi::Object result = Napi::Object::New(env);
+  result["fma"] = Napi::Number::New(env, cpu_probe_fma(tier, seconds));
+  result["l1"] = Napi::Number::New(env, cpu_probe_l1(tier, seconds));
+  return result;
+}
+
+// --- contexts and residents ---
+
+std::shared_ptr<ContextHandle> open_context(Napi::Value value) {
+  auto context = from_handle<ContextHandle>(value);
+  if (context->closed()) throw Failure{"disposed", "the device is closed"};
+  return context;
+}
+
+Napi::Value open_context_(Napi::Env env, const Napi::CallbackInfo& info) {
+  const std::string device = to_string(info[0], "device");
+  if (device != "cpu") throw Failure{"device", "no device \"" + device + "\": this build has no CUDA backend"};
+  const int threads = static_cast<int>(to_integer(info[1], "threads", 1, kMaxThreads));
+  return to_handle(env, std::make_shared<ContextHandle>(threads, choose_tier(to_string(info[2], "tier"))));
+}
+
+Napi::Value close_context(Napi::Env env, const Napi::CallbackInfo& info) {
+  const auto context = from_handle<ContextHandle>(info[0]);
+  context->stop_runs();
+  context->close();
+  return env.Undefined();
+}
+
+Napi::Value allocate(Napi::Env env, const Napi::CallbackInfo& info) {
+  const auto context = open_context(info[0]);
+  const DType dtype = to_dtype(info[1]);
+  const int64_t elements = to_integer(info[2], "elements", 1, int64_t{1} << 40);
+  auto resident = std::make_shared<Resident>(dtype, elements);
+  auto external = std::make_unique<ExternalMemory>(env, resident->memory.bytes());
+  return to_handle(env,
+                   std::make_shared<BufferHandle>(BufferHandle{context, std::move(resident), std::move(external)}));
+}
+
+Napi::Value release(Napi::Env env, const Napi::CallbackInfo& info) {
+  const auto buffer = from_handle<BufferHandle>(info[0]);
+  buffer->resident.reset();
+  buffer->external.reset();
+  return env.Undefined();
+}
+
+std::shared_ptr<BufferHandle> open_buffer(Napi::Value value) {
+  auto buffer = from_handle<BufferHandle>(value);
+  if (!buffer->resident) throw Failure{"disposed", "the resident is released"};
+  return buffer;
+}
+
+class WriteJob : public PromiseJob {
+public:
+  WriteJob(Napi::Env env, std::shared_ptr<Resident> resident, size_t offset, const char* data, size_t bytes)
+      : PromiseJob(env), resident_(std::move(resident)), offset_(offset), data_(data, data + bytes) {}
+
+protected:
+  void work(Pool&, const std::atomic<bool>&) override {
+    std::memcpy(resident_->memory.data() + offset_, data_.data(), data_.size());
+    ++resident_->version;
+  }
+  Napi::Value result(Napi::Env env) override { return env.Undefined(); }
+
+private:
+  const std::shared_ptr<Resident> resident_;
+  const size_t offset_;
+  const HostBytes data_;
+};
+
+Napi::Value write(Napi::Env env, const Napi::CallbackInfo& info) {
+  const auto buffer = open_buffer(info[0]);
+  const Resident& resident = *buffer->resident;
+  const int64_t offset = to_integer(info[1], "offset", 0, kMaxSafeInteger);
+  const ArrayView array = to_array(info[2], resident.dtype, "data");
+  if (offset > resident.elements || array.elements > static_cast<size_t>(resident.elements - offset))
+    throw Failure{"shape", std::to_string(array.elements) + " elements at " + std::to_string(offset) +
+                               " do not fit into a resident of " + std::to_string(resident.elements)};
+  const size_t size = dtype_size(resident.dtype);
+  return buffer->context->enqueue(env,
+                                  std::make_unique<WriteJob>(env, buffer->resident, static_cast<size_t>(offset) * size,
+                                                             array.data, array.elements * size));
+}
+
+class ReadJob : public PromiseJob {
+public:
+  ReadJob(Napi::Env env, std::shared_ptr<Resident> resident) : PromiseJob(env), resident_(std::move(resident)) {}
+
+protected:
+  void work(Pool&, const std::atomic<bool>&) override {
+    data_.assign(resident_->memory.data(), resident_->memory.data() + resident_->memory.bytes());
+  }
+  Napi::Value result(Napi::Env env) override {
+    return from_bytes(env, resident_->dtype, data_.data(), static_cast<size_t>(resident_->elements));
+  }
+
+private:
+  const std::shared_ptr<Resident> resident_;
+  HostBytes data_;
+};
+
+Napi::Value read(Napi::Env env, const Napi::CallbackInfo& info) {
+  const auto buffer = open_buffer(info[0]);
+  return buffer->context->enqueue(env, std::make_unique<ReadJob>(env, buffer->resident));
+}
+
+// --- sessions ---
+
+Napi::Value compile(Napi::Env env, const Napi::CallbackInfo& info) {
+  const auto context = open_context(info[0]);
+  const ArrayView words = to_array(info[1], DType::int32, "words");
+  Plan plan = parse_plan(reinterpret_cast<const int32_t*>(words.data), words.elements);
+  if (!info[2].IsArray()) throw Failure{"argument", "residents must be an array"};
+  const Napi::Array handles = info[2].As<Napi::Array>();
+  std::vector<std::shared_ptr<Resident>> residents;
+  for (uint32_t i = 0; i < handles.Length(); ++i) {
+    const auto buffer = open_buffer(handles.Get(i));
+    if (buffer->context != context) throw Failure{"argument", "a resident belongs to another device"};
+    residents.push_back(buffer->resident);
+  }
+  if (const std::string problem = Session::bind_problem(plan, residents); !problem.empty())
+    throw Failure{"argument", problem};
+  auto session = std::make_shared<Session>(std::move(plan), std::move(residents), context->threads, context->tier);
+  auto external = std::make_unique<ExternalMemory>(env, session->arena_bytes() + session->scratch_bytes());
+  return to_handle(env,
+                   std::make_shared<SessionHandle>(SessionHandle{context, std::move(session), std::move(external)}));
+}
+
+std::shared_ptr<SessionHandle> open_session(Napi::Value value) {
+  auto handle = from_handle<SessionHandle>(value);
+  if (!handle->session) throw Failure{"disposed", "the session is disposed"};
+  return handle;
+}
+
+Napi::Value stop(Napi::Env env, const Napi::CallbackInfo& info) {
+  const auto handle = from_handle<SessionHandle>(info[0]);
+  if (handle->session) handle->context->stop_runs(handle->session.get());
+  return env.Undefined();
+}
+
+Napi::Value dispose_session(Napi::Env env, const Napi::CallbackInfo& info) {
+  const auto handle = from_handle<SessionHandle>(info[0]);
+  if (handle->session) handle->context->stop_runs(handle->session.get());
+  handle->session.reset();
+  handle->external.reset();
+  return env.Undefined();
+}
+
+Napi::Value memory(Napi::Env env, const Napi::CallbackInfo& info) {
+  const auto handle = open_session(info[0]);
+  Napi::Object result = Napi::Object::New(env);
+  result["arena"] = Napi::Number::New(env, static_cast<double>(handle->session->arena_bytes()));
+  result["scratch"] = Napi::Number::New(env, static_cast<double>(handle->session->scratch_bytes()));
+  result["residents"] = Napi::Number::New(env, static_cast<double>(handle->session->resident_bytes()));
+  return result;
+}
+
+class RunJob : public PromiseJob {
+public:
+  RunJob(Napi::Env env, std::shared_ptr<Session> session, RunRequest request)
+      : PromiseJob(env), control(std::make_shared<RunControl>()), session_(std::move(session)),
+        request_(std::move(request)) {}
+  const std::shared_ptr<RunControl> control;
+
+protected:
+  void work(Pool& pool, const std::atomic<bool>& abandon) override {
+    control->abandon = &abandon;
+    outcome_ = session_->run(request_, pool, *control);
+  }
+
+  Napi::Value result(Napi::Env env) override {
+    static constexpr const char* kStatus[] = {"done", "stopped", "diverged"};
+    const auto number = [&](uint64_t value) { return Napi::Number::New(env, static_cast<double>(value)); };
+    const Plan& plan = session_->plan();
+    Napi::Array outputs = Napi::Array::New(env, plan.outputs.size());
+    for (uint32_t i = 0; i < plan.outputs.size(); ++i) {
+      const BufferSpec& buffer = plan.buffers[static_cast<size_t>(plan.outputs[i])];
+      outputs[i] = from_bytes(env, buffer.dtype, outcome_.outputs[i].data(), static_cast<size_t>(buffer.elements));
+    }
+    Napi::Float64Array profile = Napi::Float64Array::New(env, outcome_.profile.size());
+    for (size_t i = 0; i < outcome_.profile.size(); ++i) profile[i] = outcome_.profile[i];
+    Napi::Object result = Napi::Object::New(env);
+    result["outputs"] = outputs;
+    result["terms"] = from_bytes(env, DType::float32, outcome_.terms.data(), outcome_.terms.size());
+    result["completed"] = number(outcome_.completed);
+    result["status"] = Napi::String::New(env, kStatus[static_cast<int>(outcome_.status)]);
+    result["divergedStep"] = number(outcome_.diverged_step);
+    result["divergedTerm"] = number(outcome_.diverged_term);
+    result["restoredStep"] = number(outcome_.restored_step);
+    result["profile"] = profile;
+    return result;
+  }
+
+private:
+  const std::shared_ptr<Session> session_;
+  const RunRequest request_;
+  RunOutcome outcome_;
+};
+
+RunRequest to_request(const Plan& plan, Napi::Value value) {
+  if (!value.IsObject()) throw Failure{"argument", "options must be an object"};
+  const Napi::Object options = value.As<Napi::Object>();
+  RunRequest request;
+  request.steps = static_cast<uint64_t>(to_integer(options.Get("steps"), "steps", 1, kMaxSafeInteger));
+  request.first_step = static_cast<uint64_t>(to_integer(options.Get("firstStep"), "firstStep", 0, kMaxSafeInteger));
+  const auto low = static_cast<uint64_t>(to_integer(options.Get("seedLow"), "seedLow", 0, UINT32_MAX));
+  const auto high = static_cast<uint64_t>(to_integer(options.Get("seedHigh"), "seedHigh", 0, UINT32_MAX));
+  request.seed = high << 32 | low;
+  request.profile = to_boolean(options.Get("profile"), "profile");
+
+  const Napi::Value inputs = options.Get("inputs");
+  if (!inputs.IsArray() || inputs.As<Napi::Array>().Length() != plan.inputs.size())
+    throw Failure{"argument", "inputs must be an array of " + std::to_string(plan.inputs.size()) + " typed arrays"};
+  for (uint32_t i = 0; i < plan.inputs.size(); ++i) {
+    const BufferSpec& buffer = plan.buffers[static_cast<size_t>(plan.inputs[i])];
+    const std::string name = "input " + std::to_string(i);
+    const ArrayView array = to_array(inputs.As<Napi::Array>().Get(i), buffer.dtype, name);
+    if (array.elements != static_cast<size_t>(buffer.elements))
+      throw Failure{"shape", name + " has " + std::to_string(array.elements) + " elements, not " +
+                                 std::to_string(buffer.elements)};
+    request.inputs.emplace_back(array.data, array.data + array.elements * dtype_size(buffer.dtype));
+  }
+  return request;
+}
+
+Napi::Value run(Napi::Env env, const Napi::CallbackInfo& info) {
+  const auto handle = open_session(info[0]);
+  auto job = std::make_unique<RunJob>(env, handle->session, to_request(handle->session->plan(), info[1]));
+  const auto control = job->control;
+  const Napi::Promise promise = handle->context->enqueue(env, std::move(job));
+  handle->context->add_run(handle->session.get(), control);
+  return promise;
+}
+
+// --- the module ---
+
+using Function = Napi::Value (*)(Napi::Env, const Napi::CallbackInfo&);
+
+template <Function function> Napi::Value exported(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] { return function(info.Env(), info); });
+}
+
+Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  exports["info"] = Napi::Function::New<exported<info>>(env, "info");
+  exports["openContext"] = Napi::Function::New<exported<open_context_>>(env, "openContext");
+  exports["closeContext"] = Napi::Function::New<exported<close_context>>(env, "closeContext");
+  exports["allocate"] = Napi::Function::New<exported<allocate>>(env, "allocate");
+  exports["release"] = Napi::Function::New<exported<release>>(env, "release");
+  exports["write"] = Napi::Function::New<exported<write>>(env, "write");
+  exports["read"] = Napi::Function::New<exported<read>>(env, "read");
+  exports["compile"] = Napi::Function::New<exported<compile>>(env, "compile");
+  exports["disposeSession"] = Napi::Function::New<exported<dispose_session>>(env, "disposeSession");
+  exports["run"] = Napi::Function::New<exported<run>>(env, "run");
+  exports["stop"] = Napi::Function::New<exported<stop>>(env, "stop");
+  exports["memory"] = Napi::Function::New<exported<memory>>(env, "memory");
+  exports["probe"] = Napi::Function::New<exported<probe>>(env, "probe");
+  return exports;
+}
+
+} // namespace
+} // namespace nodevae
+
+static Napi::Object initialize_module(Napi::Env env, Napi::Object exports) { return nodevae::initialize(env, exports); }
+NODE_API_MODULE(node_vae, initialize_module)

@@ -1,0 +1,28 @@
+// The CPU kernels, one maker each. Everything here is tier-neutral: it splits work and calls a tier's functions.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+
+#include "../backend.h"
+#include "../pool.h"
+#include "tier.h"
+
+namespace nodevae {
+
+const TierKernels& tier_kernels(const std::string& name); // throws std::runtime_error for an unavailable tier
+
+std::unique_ptr<Kernel> make_map(const ResolvedStep& step, const TierKernels& tier);
+std::unique_ptr<Kernel> make_matmul(const ResolvedStep& step, const TierKernels& tier);
+std::unique_ptr<Kernel> make_gather(const ResolvedStep& step);
+std::unique_ptr<Kernel> make_scatter_add(const ResolvedStep& step, const TierKernels& tier);
+std::unique_ptr<Kernel> make_random(const ResolvedStep& step, NoiseFunction fill);
+std::unique_ptr<Kernel> make_shuffled_indices(const ResolvedStep& step, const TierKernels& tier);
+std::unique_ptr<Kernel> make_step_index(const ResolvedStep& step);
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+// Bytes for n floats, so that what follows them is aligned to a cache line.
+inline size_t float_bytes(int64_t n) { return static_cast<size_t>(round_up(n, 16)) * sizeof(float); }
+
+} // namespace nodevae

@@ -1,0 +1,225 @@
+// matmul: packed, register-tiled product of strided matrices, its result tile handed to the step's program while it
+// is still in cache (Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication").
+//
+// A unit of work is one block of rows times one panel of columns, or a group of panels where the block of A must be
+// packed first. It packs its own panel of B just before use, so that the panel is in the second-level cache when the
+// micro-kernel streams it, once for all row tiles of the block. Each element of the result is accumulated over the
+// whole of k by one thread, in order, whatever the blocking.
+#include <unistd.h>
+
+#include "tile_program.h"
+
+namespace nodevae {
+
+namespace {
+
+constexpr int64_t kBlockRows = 128;
+constexpr int64_t kUnpackedRows = 16; // for so few rows, packing B costs more than it saves
+
+struct Panel {
+  int64_t column, columns;
+  int vectors;
+};
+
+// Three vectors wide; a last panel of one vector would be slow, so four vectors become two and two.
+std::vector<Panel> split_columns(int64_t columns, int lanes, int widest) {
+  std::vector<Panel> panels;
+  int64_t vectors = ceil_div(columns, lanes);
+  for (int64_t column = 0; vectors > 0;) {
+    const int64_t width = vectors == widest + 1 && widest == 3 ? 2 : std::min<int64_t>(vectors, widest);
+    panels.push_back({column, std::min(columns - column, width * lanes), static_cast<int>(width)});
+    column += width * lanes;
+    vectors -= width;
+  }
+  return panels;
+}
+
+// Depth of a panel: it shares the second-level cache with a block of A. Does not influence results.
+int64_t choose_depth(int64_t k) {
+  long cache = -1;
+#if defined(_SC_LEVEL2_CACHE_SIZE)
+  cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
+#endif
+  const int64_t deepest = cache > 0 && cache < (768 << 10) ? 512 : 1024;
+  if (k <= deepest + deepest / 2) return std::max<int64_t>(k, 1);
+  return round_up(ceil_div(k, ceil_div(k, deepest)), 16);
+}
+
+struct Geometry {
+  int64_t m, n, k, batch;
+  ResolvedOperand a, b;
+  int64_t a_row, a_k, b_k, b_column;
+  std::vector<Panel> panels;
+  int64_t block_rows, row_blocks, depth;
+  bool column_major_a, packs_a;
+  int64_t group, groups; // panels per unit, units per block of rows
+
+  Geometry(const ResolvedStep& step, const TierKernels& tier)
+      : m(step.space[kRows]), n(step.space[kColumns]), k(step.attributes[0]),
+        batch(step.space[0] * step.space[1] * step.space[2] * step.space[3]), a(step.operands[0]), b(step.operands[1]),
+        a_row(a.strides[kRows]), a_k(step.attributes[1]), b_k(step.attributes[2]), b_column(b.strides[kColumns]),
+        panels(split_columns(n, tier.lanes, tier.micro_vectors)), depth(choose_depth(k)) {
+    // A dimension of extent 1 may have any stride; these choose the fast paths.
+    if (n == 1) b_column = 1;
+    if (k == 1) a_k = 1;
+    // Smaller blocks where a large product would otherwise keep only few threads busy.
+    block_rows = kBlockRows;
+    while (block_rows > 32 && batch * ceil_div(m, block_rows) * static_cast<int64_t>(panels.size()) < 8 &&
+           block_rows * k * n > 1 << 19)
+      block_rows /= 2;
+    row_blocks = std::max<int64_t>(1, ceil_div(m, block_rows));
+    block_rows = round_up(ceil_div(m, row_blocks), tier.micro_rows);
+    row_blocks = std::max<int64_t>(1, ceil_div(m, block_rows));
+
+    // Rows of A are read where they are. Columns would touch one cache line per k for a few floats.
+    column_major_a = packs_a = a_k != 1;
+    const int64_t panel_count = std::max<int64_t>(1, static_cast<int64_t>(panels.size()));
+    groups = packs_a ? std::min(panel_count, ceil_div(8, batch * row_blocks)) : panel_count;
+    group = ceil_div(panel_count, groups);
+    groups = ceil_div(panel_count, group);
+  }
+  int64_t slices() const { return ceil_div(k, depth); }
+};
+
+class MatmulKernel final : public Kernel {
+public:
+  MatmulKernel(const ResolvedStep& step, const TierKernels& tier)
+      : tier_(tier), g_(step, tier), program_(ProgramSpace(step, 2), tier, g_.row_blocks,
+                                              std::max<int64_t>(1, static_cast<int64_t>(g_.panels.size()))),
+        direct_(program_.plain_store()) {
+    std::copy(step.space, step.space + kOuter, outer_);
+    const int64_t width = tier.lanes * tier.micro_vectors;
+    a_bytes_ = g_.packs_a ? float_bytes(g_.block_rows * g_.depth + tier.lanes) : 0;
+    b_bytes_ = float_bytes(width * g_.depth);
+    c_elements_ = round_up(width * g_.block_rows, 16);
+    c_bytes_ = float_bytes(c_elements_ * (g_.slices() > 1 ? g_.group : 1));
+    const int64_t work = std::min(g_.m, g_.block_rows) * width * g_.group * std::max<int64_t>(g_.k, 1);
+    units_per_job_ = std::max<int64_t>(1, (1 << 17) / std::max<int64_t>(1, work));
+  }
+
+  size_t shared_bytes() const override { return program_.shared_bytes(); }
+  size_t local_bytes() const override { return a_bytes_ + b_bytes_ + c_bytes_ + program_.local_bytes(); }
+
+  void run(const RunContext& context) override {
+    const int64_t units = g_.n > 0 ? g_.batch * g_.row_blocks * g_.groups : 0;
+    const auto body = [&](int64_t job, int thread) {
+      const int64_t end = std::min(units, (job + 1) * units_per_job_);
+      for (int64_t i = job * units_per_job_; i < end; ++i) run_unit(i, context.shared, context.local[thread]);
+    };
+    const int64_t jobs = ceil_div(units, units_per_job_);
+    if (jobs == 1) body(0, 0);
+    else context.pool->parallel_for(jobs, body);
+    program_.finish(context.shared, *context.pool);
+  }
+
+private:
+  int64_t batch_offset(const int64_t* strides, int64_t batch) const {
+    int64_t offset = 0;
+    for (int d = kOuter - 1; d >= 0; --d) {
+      offset += batch % outer_[d] * strides[d];
+      batch /= outer_[d];
+    }
+    return offset;
+  }
+
+  // What a unit of work is about, and its scratch.
+  struct Unit {
+    int64_t batch, row_block, row, rows;
+    const float *a, *b; // of the unit's first row; of the batch
+    float *packed_a, *packed_b, *c;
+    char *shared, *program;
+  };
+
+  // Neighbouring units share the block of A, which stays in the second-level cache.
+  void run_unit(int64_t number, char* shared, char* local) const {
+    Unit u{};
+    const int64_t first = number % g_.groups * g_.group;
+    const int64_t last = std::min<int64_t>(first + g_.group, static_cast<int64_t>(g_.panels.size()));
+    u.row_block = number / g_.groups % g_.row_blocks;
+    u.batch = number / g_.groups / g_.row_blocks;
+    u.row = u.row_block * g_.block_rows;
+    u.rows = std::min(g_.block_rows, g_.m - u.row);
+    u.a = static_cast<const float*>(g_.a.data) + batch_offset(g_.a.strides, u.batch) + u.row * g_.a_row;
+    u.b = static_cast<const float*>(g_.b.data) + batch_offset(g_.b.strides, u.batch);
+    u.packed_a = reinterpret_cast<float*>(local);
+    u.packed_b = reinterpret_cast<float*>(local + a_bytes_);
+    u.c = reinterpret_cast<float*>(local + a_bytes_ + b_bytes_);
+    u.program = local + a_bytes_ + b_bytes_ + c_bytes_;
+    u.shared = shared;
+
+    const int64_t slices = std::max<int64_t>(1, g_.slices());
+    for (int64_t slice = 0; slice < slices; ++slice) {
+      const int64_t start = slice * g_.depth, depth = std::min(g_.depth, g_.k - start);
+      if (g_.packs_a) pack_a(u, start, depth);
+      for (int64_t p = first; p < last; ++p) {
+        float* c = u.c + (slices > 1 ? (p - first) * c_elements_ : 0);
+        multiply_panel(u, static_cast<int>(p), start, depth, c, slice + 1 == slices);
+      }
+    }
+  }
+
+  // Rows are spread evenly over the register tiles: calls body(first row, rows) for each.
+  template <class Body> void for_each_tile(int64_t rows, const Body& body) const {
+    int64_t row = 0;
+    for (int64_t left = ceil_div(rows, tier_.micro_rows); left > 0; --left) {
+      const int64_t count = ceil_div(rows - row, left);
+      body(row, count);
+      row += count;
+    }
+  }
+
+  void pack_a(const Unit& u, int64_t start, int64_t depth) const {
+    for_each_tile(u.rows, [&](int64_t row, int64_t count) {
+      const PackCall pack{u.a + row * g_.a_row + start * g_.a_k, g_.a_k, g_.a_row, depth, count, count,
+                          u.packed_a + row * depth};
+      tier_.pack_rows(&pack);
+    });
+  }
+
+  // Multiplies one slice of k into the tile `c` of a panel; after the last slice the program takes the tile over.
+  void multiply_panel(const Unit& u, int number, int64_t start, int64_t depth, float* c, bool last_slice) const {
+    const Panel& panel = g_.panels[static_cast<size_t>(number)];
+    const int64_t width = static_cast<int64_t>(panel.vectors) * tier_.lanes;
+    int64_t c_row = width;
+    const bool direct = direct_ != nullptr && panel.columns == width;
+    if (direct) {
+      c_row = direct_->strides[kRows];
+      c = static_cast<float*>(direct_->data) + batch_offset(direct_->strides, u.batch) + u.row * c_row + panel.column;
+    }
+    const Block block{u.batch, u.row_block, u.row, u.rows, number, panel.column, panel.columns, c, c_row};
+
+    MicroTile tile{depth, nullptr, g_.a_row, g_.a_k, nullptr, tier_.lanes, g_.b_k, nullptr, c_row, start > 0};
+    tile.b = u.b + panel.column * g_.b_column + start * g_.b_k;
+    if (u.rows > kUnpackedRows || g_.b_column != 1 || panel.columns < width) {
+      const PackCall pack{tile.b, g_.b_k, g_.b_column, depth, panel.columns, width, u.packed_b};
+      tier_.pack_panel(&pack);
+      tile.b = u.packed_b;
+      tile.b_k = width;
+    }
+    for_each_tile(u.rows, [&](int64_t row, int64_t count) {
+      if (last_slice && !direct) program_.prefetch(block, row, count);
+      tile.a = g_.packs_a ? u.packed_a + row * depth : u.a + row * g_.a_row + start * g_.a_k;
+      if (g_.packs_a) tile.a_row = 1, tile.a_k = count;
+      tile.c = c + row * c_row;
+      tier_.micro[g_.column_major_a ? 1 : 0][count - 1][panel.vectors - 1](&tile);
+    });
+    if (last_slice && !direct) program_.run(block, u.shared, u.program);
+  }
+
+  const TierKernels& tier_;
+  const Geometry g_;
+  int64_t outer_[kOuter];
+  TileProgram program_;
+  const ResolvedOperand* direct_; // where results go without passing through the program
+  size_t a_bytes_, b_bytes_, c_bytes_;
+  int64_t c_elements_; // of one panel's tile
+  int64_t units_per_job_;
+};
+
+} // namespace
+
+std::unique_ptr<Kernel> make_matmul(const ResolvedStep& step, const TierKernels& tier) {
+  return std::make_unique<MatmulKernel>(step, tier);
+}
+
+} // namespace nodevae
