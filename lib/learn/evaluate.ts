@@ -1,0 +1,170 @@
+// What a model makes of data it is shown, without learning. Native calls give values per row; means are taken in float64.
+import type { Dataset } from "../io/dataset.js";
+import { elboGraph, importanceGraph } from "../vae/graph.js";
+import type { Inference } from "../vae/infer.js";
+import { batches, batchFor, checkRows } from "../vae/rows.js";
+
+/** Means per sample in nats. */
+export interface Evaluation {
+  /** reconstruction − kl, whatever β the model is trained with. */
+  readonly elbo: number;
+  /** E[log p(x|z)], at one draw of z per row. */
+  readonly reconstruction: number;
+  readonly kl: number;
+  /** The contributions that `kl` is the sum of, one per latent dimension where dimensions are independent. */
+  readonly klPerDimension: Float64Array;
+  /** Latent dimensions whose posterior mean has a variance above 0.01 over the data (Burda, Grosse & Salakhutdinov 2015). */
+  readonly activeUnits: number;
+  /** −log p(x) by importance sampling, an upper bound that falls towards the truth with more samples; when asked for. */
+  readonly negativeLogLikelihood?: number;
+  readonly rows: number;
+}
+
+export interface EvaluateOptions {
+  /** Draws per row for `negativeLogLikelihood`; default 0, which leaves it out. 5000 is usual for published numbers. */
+  readonly importanceSamples?: number;
+  /** Of the draws; default: the model's. */
+  readonly seed?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Checked options. */
+export interface EvaluateRequest {
+  readonly importanceSamples: number;
+  readonly seed: number;
+  readonly signal: AbortSignal | undefined;
+  readonly operation: string;
+}
+
+const ACTIVE_VARIANCE = 0.01;
+
+/** Decoder rows per native call of importance sampling: enough to keep all cores busy, little enough to stay in cache. */
+const IMPORTANCE_ROWS = 4096;
+
+export async function evaluateRows(model: Inference, dataset: Dataset, request: EvaluateRequest): Promise<Evaluation> {
+  await checkRows(model.architecture, dataset, request.operation);
+  const { rows } = dataset;
+  const { reconstruction, kl, mean } = await elboParts(model, dataset, request, 0);
+  const klPerDimension = columnMeans(kl, rows);
+  const total = klPerDimension.reduce((sum, value) => sum + value, 0);
+  const expected = columnMeans(reconstruction, rows)[0]!;
+  const activeUnits = columnVariances(mean, rows).reduce((count, variance) => count + (variance > ACTIVE_VARIANCE ? 1 : 0), 0);
+  const parts = { elbo: expected - total, reconstruction: expected, kl: total, klPerDimension, activeUnits, rows };
+  if (request.importanceSamples === 0) return parts;
+  return { ...parts, negativeLogLikelihood: -(await meanLogLikelihood(model, dataset, request)) };
+}
+
+/** The negative ELBO of every row, the mean over `samples` draws of z. */
+export async function scoreRows(model: Inference, dataset: Dataset, request: EvaluateRequest, samples: number): Promise<Float32Array> {
+  await checkRows(model.architecture, dataset, request.operation);
+  const { rows } = dataset;
+  const totals = new Float64Array(rows);
+  for (let draw = 0; draw < samples; draw++) {
+    const { reconstruction, kl } = await elboParts(model, dataset, request, draw);
+    const width = kl.length / rows;
+    for (let row = 0; row < rows; row++) {
+      let total = -reconstruction[row]!;
+      for (let dimension = 0; dimension < width; dimension++) total += kl[row * width + dimension]!;
+      totals[row]! += total / samples;
+    }
+  }
+  return Float32Array.from(totals);
+}
+
+type Rows = Float32Array | Uint8Array;
+
+/** Reconstruction `[rows]`, KL `[rows, k]` and posterior mean `[rows, latent]`. Every draw has noise of its own. */
+async function elboParts({ architecture, weights }: Inference, { data, rows }: Dataset, request: EvaluateRequest, draw: number) {
+  const dtype = data instanceof Uint8Array ? "uint8" : "float32";
+  const batch = batchFor(rows);
+  const calls = Math.ceil(rows / batch);
+  const parts: Record<string, Float32Array> = {};
+  for (const { index, start, count, values } of batches<Rows>(data, {
+    rows,
+    size: architecture.size,
+    batch,
+    operation: request.operation,
+  })) {
+    request.signal?.throwIfAborted();
+    const { outputs } = await weights.run(
+      `elbo ${dtype} ${batch}`,
+      () => elboGraph(architecture, batch, dtype),
+      { steps: 1, firstStep: draw * calls + index, seed: request.seed, inputs: { x: values } },
+      request.operation,
+    );
+    for (const [name, output] of Object.entries(outputs)) {
+      const width = output.length / batch;
+      parts[name] ??= new Float32Array(rows * width);
+      parts[name].set(output.subarray(0, count * width), start * width);
+    }
+  }
+  return parts as Record<"reconstruction" | "kl" | "mean", Float32Array>;
+}
+
+/** Mean over rows of log (1/K Σ wₖ), by a running log-sum-exp over as many native calls as the draws need. */
+async function meanLogLikelihood(model: Inference, { data, rows }: Dataset, request: EvaluateRequest): Promise<number> {
+  const { architecture, weights } = model;
+  const dtype = data instanceof Uint8Array ? "uint8" : "float32";
+  const draws = request.importanceSamples;
+  const batch = batchFor(rows, 128);
+  const samples = Math.min(draws, Math.max(1, Math.floor(IMPORTANCE_ROWS / batch)));
+  let step = 0;
+  let total = 0;
+  for (const { count, values } of batches<Rows>(data, { rows, size: architecture.size, batch, operation: request.operation })) {
+    const sums = Array.from({ length: count }, () => new LogSumExp());
+    for (let done = 0; done < draws; done += samples) {
+      request.signal?.throwIfAborted();
+      const { outputs } = await weights.run(
+        `importance ${dtype} ${batch} ${samples}`,
+        () => importanceGraph(architecture, batch, samples, dtype),
+        { steps: 1, firstStep: step++, seed: request.seed, inputs: { x: values } },
+        request.operation,
+      );
+      // The last call may draw more than was asked for.
+      const used = Math.min(samples, draws - done);
+      sums.forEach((sum, row) => {
+        for (let sample = 0; sample < used; sample++) sum.add(outputs.logWeights![row * samples + sample]!);
+      });
+    }
+    for (const sum of sums) total += sum.value - Math.log(draws);
+  }
+  return total / rows;
+}
+
+/** log Σ exp(xᵢ) of numbers that come one by one, relative to the largest so far. */
+class LogSumExp {
+  #largest = Number.NEGATIVE_INFINITY;
+  #sum = 0;
+
+  add(x: number): void {
+    if (x === Number.NEGATIVE_INFINITY) return;
+    if (x > this.#largest) {
+      this.#sum = this.#sum * Math.exp(this.#largest - x) + 1;
+      this.#largest = x;
+    } else {
+      this.#sum += Math.exp(x - this.#largest);
+    }
+  }
+
+  get value(): number {
+    return this.#largest + Math.log(this.#sum);
+  }
+}
+
+function columnMeans(values: Float32Array, rows: number): Float64Array {
+  const means = new Float64Array(values.length / rows);
+  values.forEach((value, index) => {
+    means[index % means.length]! += value / rows;
+  });
+  return means;
+}
+
+function columnVariances(values: Float32Array, rows: number): Float64Array {
+  const means = columnMeans(values, rows);
+  const variances = new Float64Array(means.length);
+  values.forEach((value, index) => {
+    const column = index % means.length;
+    variances[column]! += (value - means[column]!) ** 2 / rows;
+  });
+  return variances;
+}

@@ -1,0 +1,183 @@
+import { VaeError } from "../errors.js";
+import type { Dataset } from "../io/dataset.js";
+import type { Optimizer } from "../nn/index.js";
+import type { Session, SessionResult } from "../runtime/session.js";
+import { DATA, trainingGraph } from "../vae/graph.js";
+import { checkRows } from "../vae/rows.js";
+import { checkIdle, type Trainable, takeUpOptimizer } from "./state.js";
+
+/** One native call should take about this long: progress and aborts feel immediate, and the calls cost nothing. */
+const SECONDS_PER_CALL = 0.15;
+
+export interface RunOptions {
+  readonly operation: string;
+  readonly batchSize: number;
+  readonly shuffle: boolean;
+  readonly optimizer: Optimizer | undefined;
+  readonly threads: number | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Some whole steps that were made. */
+export interface Chunk {
+  readonly steps: number;
+  readonly seconds: number;
+  /** The sum over the steps of every term. */
+  readonly sums: Readonly<Record<string, number>>;
+}
+
+/** One training run: the data resident, the step compiled, advanced a few steps at a time. */
+export class TrainingRun {
+  readonly #model: Trainable;
+  readonly #options: RunOptions;
+  readonly rows: number;
+  #session: Session | undefined;
+  #secondsPerStep = 0;
+  #lastSteps = 0;
+  #stopReason: { readonly reason: unknown } | undefined;
+
+  private constructor(model: Trainable, options: RunOptions, rows: number) {
+    this.#model = model;
+    this.#options = options;
+    this.rows = rows;
+  }
+
+  /**
+   * Marks the model as being trained, at once; then checks and uploads the data and compiles the step, calls `body`, and
+   * clears up behind it.
+   */
+  static async during<T>(
+    model: Trainable,
+    source: Dataset | Promise<Dataset>,
+    options: RunOptions,
+    body: (run: TrainingRun) => Promise<T>,
+  ): Promise<T> {
+    const iterator = TrainingRun.iterate(model, source, options, async function* (run) {
+      yield await body(run);
+    });
+    const { value } = await iterator.next();
+    await iterator.return(undefined);
+    return value as T;
+  }
+
+  /** The same for a body that yields. */
+  static async *iterate<T>(
+    model: Trainable,
+    source: Dataset | Promise<Dataset>,
+    options: RunOptions,
+    body: (run: TrainingRun) => AsyncGenerator<T, void, undefined>,
+  ): AsyncGenerator<T, void, undefined> {
+    const { operation, signal } = options;
+    // Where something else goes wrong first, nobody awaits the rows.
+    if (source instanceof Promise) source.catch(() => undefined);
+    checkIdle(model, operation);
+    let run: TrainingRun | undefined;
+    let stopped: { readonly reason: unknown } | undefined;
+    model.training = {
+      operation,
+      stop: (reason) => {
+        stopped = { reason };
+        run?.stop(reason);
+      },
+    };
+    try {
+      signal?.throwIfAborted();
+      const dataset = await source;
+      await checkRows(model.architecture, dataset, operation);
+      run = new TrainingRun(model, options, dataset.rows);
+      await run.#open(dataset);
+      if (stopped !== undefined) throw stopped.reason;
+      yield* body(run);
+    } finally {
+      if (run !== undefined) run.#close();
+      model.training = undefined;
+    }
+  }
+
+  /** Ends the run after the step it is in; `advance` then throws the reason. */
+  stop(reason: unknown): void {
+    this.#stopReason ??= { reason };
+    this.#session?.stop();
+  }
+
+  /**
+   * Makes at least one step and at most `limit`, as many as take about a seventh of a second.
+   *
+   * @throws the signal's reason after an abort, `VaeError` `"diverged"` when a term is not finite; the model then stands at
+   *   the last complete step, or the last good one.
+   */
+  async advance(limit: number): Promise<Chunk> {
+    this.#throwIfStopped();
+    const { state, architecture } = this.#model;
+    const { signal } = this.#options;
+    const steps = Math.min(limit, this.#chunkSize());
+    const begin = performance.now();
+    const result = await this.#session!.run({
+      steps,
+      firstStep: state.step,
+      seed: architecture.config.seed,
+      ...(signal === undefined ? {} : { signal }),
+    });
+    const seconds = (performance.now() - begin) / 1000;
+    if (result.status === "diverged") throw this.#diverged(result);
+    state.step += result.completed;
+    if (result.completed < steps) this.#throwIfStopped();
+    if (result.completed === 0) throw new VaeError({ code: "native", operation: this.#options.operation, problem: "no step was made" });
+    this.#secondsPerStep = seconds / result.completed;
+    this.#lastSteps = result.completed;
+    return { steps: result.completed, seconds, sums: sumTerms(result) };
+  }
+
+  async #open(dataset: Dataset): Promise<void> {
+    const { weights, architecture, state } = this.#model;
+    const { operation, threads, batchSize, shuffle, optimizer: given } = this.#options;
+    await weights.ready(operation);
+    if (threads !== undefined) await weights.useThreads(threads, operation);
+    weights.check(operation);
+    const optimizer = takeUpOptimizer(this.#model, given);
+    const dtype = dataset.data instanceof Uint8Array ? "uint8" : "float32";
+    await weights.declare(DATA, [dataset.rows, architecture.size], dtype).write(dataset.data);
+    weights.check(operation);
+    const { rows } = dataset;
+    const { optimizerStart } = state;
+    this.#session = weights.open(trainingGraph(architecture, { rows, dtype, batchSize, shuffle, optimizer, optimizerStart }));
+  }
+
+  #close(): void {
+    this.#session?.dispose();
+    if (!this.#model.weights.disposed) this.#model.weights.release(DATA);
+  }
+
+  #throwIfStopped(): void {
+    if (this.#stopReason !== undefined) throw this.#stopReason.reason;
+    this.#options.signal?.throwIfAborted();
+    this.#model.weights.check(this.#options.operation);
+  }
+
+  /** The first call makes one step, to learn how long it takes; a growth of at most 8 forgives a lucky measurement. */
+  #chunkSize(): number {
+    if (this.#lastSteps === 0) return 1;
+    return Math.max(1, Math.min(Math.round(SECONDS_PER_CALL / this.#secondsPerStep), 8 * this.#lastSteps));
+  }
+
+  #diverged({ divergedStep, divergedTerm, restoredStep }: SessionResult): VaeError {
+    this.#model.state.step = restoredStep;
+    return new VaeError({
+      code: "diverged",
+      operation: this.#options.operation,
+      problem: `the term "${divergedTerm}" was not finite at step ${divergedStep}; the weights are those after ${restoredStep} steps`,
+      hint: "lower the learning rate, clip gradients (clipNorm), or scale the data",
+    });
+  }
+}
+
+function sumTerms({ terms, termNames, completed }: SessionResult): Record<string, number> {
+  const count = termNames.length;
+  return Object.fromEntries(
+    termNames.map((name, term) => {
+      let total = 0;
+      for (let step = 0; step < completed; step++) total += terms[step * count + term]!;
+      return [name, total];
+    }),
+  );
+}

@@ -1,0 +1,59 @@
+import { VaeError } from "../errors.js";
+import { adam, type Optimizer, slotNames } from "../nn/index.js";
+import type { Architecture } from "../vae/architecture.js";
+import { slotState } from "../vae/graph.js";
+import type { Weights } from "../vae/weights.js";
+
+/** How far a model's training is: with weights and optimizer slots, all that it takes to go on with the very same run. */
+export interface TrainingState {
+  /** Steps made in all. The order of rows and all noise follow from it, from the seed and from the batch size. */
+  step: number;
+  /** Null before the first training. */
+  optimizer: Optimizer | null;
+  /** The step at which the optimizer began. */
+  optimizerStart: number;
+}
+
+/** A model as training sees it. */
+export interface Trainable {
+  readonly architecture: Architecture;
+  readonly weights: Weights;
+  readonly state: TrainingState;
+  /** What is training the model right now; at most one at a time. */
+  training: { readonly operation: string; stop(reason: unknown): void } | undefined;
+}
+
+/**
+ * Takes up the optimizer: the given one, or the one before, or Adam. Its state goes on where it stands when the new one
+ * keeps the same slots (only numbers such as the learning rate changed); otherwise it begins anew.
+ */
+export function takeUpOptimizer({ architecture, weights, state }: Trainable, given: Optimizer | undefined): Optimizer {
+  const optimizer = given ?? state.optimizer ?? adam();
+  const before = state.optimizer;
+  if (before === null || before.kind !== optimizer.kind || slotNames(before).join() !== slotNames(optimizer).join()) {
+    for (const name of slotStates(weights)) weights.release(name);
+    state.optimizerStart = state.step;
+  }
+  for (const { name, shape } of architecture.parameters) {
+    for (const slot of slotNames(optimizer)) weights.declare(slotState(name, slot), shape);
+  }
+  state.optimizer = optimizer;
+  return optimizer;
+}
+
+/** The residents that hold optimizer slots. */
+export function slotStates(weights: Weights): readonly string[] {
+  return weights.names((name) => name.includes("/"));
+}
+
+/** Throws when the model is being trained. */
+export function checkIdle({ training }: Trainable, operation: string): void {
+  if (training === undefined) return;
+  throw new VaeError({
+    code: "argument",
+    operation,
+    problem: `the model is being trained by ${training.operation}`,
+    expected: "one training at a time",
+    hint: "await it or abort it first; encode, sample and evaluate may run meanwhile",
+  });
+}

@@ -1,0 +1,255 @@
+import type { DataSource, Dataset } from "../io/dataset.js";
+import { Fields, type Optimizer, parseOptimizer } from "../nn/index.js";
+import { checkRows, ownRows } from "../vae/rows.js";
+import { type Evaluation, evaluateRows } from "./evaluate.js";
+import { type Chunk, type RunOptions, TrainingRun } from "./run.js";
+import { checkIdle, type Trainable } from "./state.js";
+
+/** Means over steps of the objective's terms, in nats per sample: `loss`, `elbo`, `reconstruction`, `kl` for the ELBO. */
+export type Terms = Readonly<Record<string, number>>;
+
+/** What `fit` and `train` have in common. */
+export interface TrainOptions {
+  /** Passes over the data; default 1. Steps are rounded up. */
+  readonly epochs?: number;
+  /** Steps, instead of epochs. */
+  readonly steps?: number;
+  /** Rows per step; default 128. Batches run on across the end of an epoch, so every one is full. */
+  readonly batchSize?: number;
+  /**
+   * Default: the optimizer of the training before, at first `adam()`. Its state goes on from training to training; one of
+   * another kind begins with a state of zeros.
+   */
+  readonly optimizer?: Optimizer;
+  /** A new order of the rows in every epoch; default true. */
+  readonly shuffle?: boolean;
+  /** Threads on the CPU from now on; default: those that the model was made with. Results do not depend on it. */
+  readonly threads?: number;
+  /** Aborting takes effect at the next step; the model keeps the last complete one and the promise rejects with the reason. */
+  readonly signal?: AbortSignal;
+}
+
+export interface FitOptions extends TrainOptions {
+  /** Rows to evaluate after every epoch. */
+  readonly validation?: DataSource;
+  /** Called about seven times a second. */
+  readonly onProgress?: (progress: Progress) => void;
+  /** Called after every epoch. */
+  readonly onEpoch?: (record: EpochRecord) => void;
+}
+
+/** Where a training stands. */
+export interface Progress {
+  /** Steps that the model has made in all, in earlier trainings too. */
+  readonly step: number;
+  /** Steps made in this training, and all that it will make. */
+  readonly completed: number;
+  readonly steps: number;
+  /** The epoch in progress, from 1, and how many there are. */
+  readonly epoch: number;
+  readonly epochs: number;
+  /** Means over the steps since the report before. */
+  readonly terms: Terms;
+  readonly stepsPerSecond: number;
+  readonly samplesPerSecond: number;
+  readonly secondsLeft: number;
+}
+
+/** What one epoch of a training gave; the last one may be cut short by `steps`. */
+export interface EpochRecord {
+  /** From 1. */
+  readonly epoch: number;
+  /** Steps that the model has made in all. */
+  readonly step: number;
+  /** Means over the epoch's steps, while the weights changed. */
+  readonly terms: Terms;
+  /** What the validation rows gave after it. */
+  readonly validation?: Evaluation;
+  /** Time spent in training steps. */
+  readonly seconds: number;
+}
+
+/** What `fit` resolves to. */
+export interface History {
+  readonly epochs: readonly EpochRecord[];
+  /** Steps of this training, and seconds spent in them. */
+  readonly steps: number;
+  readonly seconds: number;
+}
+
+export interface IterateOptions extends TrainOptions {
+  /** Steps from one value to the next; default 100. */
+  readonly every?: number;
+}
+
+/** What `train` yields. */
+export interface TrainedSteps {
+  /** Steps that the model has made in all. */
+  readonly step: number;
+  /** Means over the steps since the value before. */
+  readonly terms: Terms;
+  readonly stepsPerSecond: number;
+}
+
+/** Trains a model; see {@link FitOptions}. */
+export async function fitModel(model: Trainable, source: DataSource, options: FitOptions): Promise<History> {
+  const operation = "fit";
+  const { run, plan, fields } = readOptions(operation, options);
+  const onProgress = callback<Progress>(fields, "onProgress");
+  const onEpoch = callback<EpochRecord>(fields, "onEpoch");
+  const validationSource = fields.raw("validation") as DataSource | undefined;
+  fields.finish();
+  checkIdle(model, operation);
+  model.weights.check(operation);
+  // Copied before the first await: what happens to the caller's memory afterwards does not matter.
+  const rows = ownRows(model.architecture, source, operation);
+  const validation = validationSource === undefined ? undefined : ownRows(model.architecture, validationSource, "fit validation");
+  return TrainingRun.during(
+    model,
+    Promise.all([rows, validation]).then(([data]) => data),
+    run,
+    async (training) => {
+      const validationRows = await validation;
+      if (validationRows !== undefined) await checkRows(model.architecture, validationRows, "fit validation");
+      const { steps, epochs, epochEnd } = planSteps(plan, training.rows, run.batchSize);
+      const rate = new Rate();
+      const records: EpochRecord[] = [];
+      let [completed, seconds] = [0, 0];
+      for (let epoch = 1; completed < steps; epoch++) {
+        const ofEpoch = new Means();
+        const end = Math.min(steps, epochEnd(epoch));
+        while (completed < end) {
+          const chunk = await training.advance(end - completed);
+          completed += chunk.steps;
+          ofEpoch.add(chunk);
+          rate.add(chunk);
+          const stepsPerSecond = rate.perSecond;
+          onProgress?.({
+            step: model.state.step,
+            completed,
+            steps,
+            epoch,
+            epochs,
+            terms: Means.of(chunk),
+            stepsPerSecond,
+            samplesPerSecond: stepsPerSecond * run.batchSize,
+            secondsLeft: (steps - completed) / stepsPerSecond,
+          });
+        }
+        seconds += ofEpoch.seconds;
+        // More rows in a batch than in the data set: several epochs may end with the same step.
+        if (ofEpoch.steps === 0) continue;
+        const record = { epoch, step: model.state.step, terms: ofEpoch.terms, seconds: ofEpoch.seconds };
+        const evaluated = validationRows === undefined ? {} : { validation: await validate(model, validationRows, run.signal) };
+        records.push({ ...record, ...evaluated });
+        onEpoch?.(records.at(-1)!);
+      }
+      return { epochs: records, steps, seconds };
+    },
+  );
+}
+
+/** Trains a model step by step of the consumer; leaving the loop ends the training after a whole step. */
+export function trainModel(model: Trainable, source: DataSource, options: IterateOptions): AsyncGenerator<TrainedSteps, void, undefined> {
+  const operation = "train";
+  const { run, plan, fields } = readOptions(operation, options);
+  const every = fields.number("every", { minimum: 1, integer: true }, 100);
+  fields.finish();
+  model.weights.check(operation);
+  const rows = ownRows(model.architecture, source, operation);
+  // A loop that is never entered must not end in an unhandled rejection; one that is entered awaits the promise itself.
+  if (rows instanceof Promise) rows.catch(() => undefined);
+  return TrainingRun.iterate(model, rows, run, async function* (training) {
+    const { steps } = planSteps(plan, training.rows, run.batchSize);
+    for (let completed = 0; completed < steps; ) {
+      const interval = new Means();
+      const end = Math.min(steps, completed + every);
+      while (completed < end) {
+        const chunk = await training.advance(end - completed);
+        completed += chunk.steps;
+        interval.add(chunk);
+      }
+      yield { step: model.state.step, terms: interval.terms, stepsPerSecond: interval.steps / interval.seconds };
+    }
+  });
+}
+
+async function validate(model: Trainable, rows: Dataset, signal: AbortSignal | undefined): Promise<Evaluation> {
+  return evaluateRows(model, rows, { importanceSamples: 0, seed: model.architecture.config.seed, signal, operation: "fit validation" });
+}
+
+type StepPlan = { readonly epochs: number } | { readonly steps: number };
+
+function readOptions(operation: string, options: TrainOptions): { run: RunOptions; plan: StepPlan; fields: Fields } {
+  const fields = new Fields(operation, options);
+  const whole = { minimum: 1, integer: true };
+  const optional = <T>(name: string, read: () => T): T | undefined => (fields.raw(name) === undefined ? undefined : read());
+  const steps = optional("steps", () => fields.number("steps", whole));
+  const epochs = optional("epochs", () => fields.number("epochs", { above: 0 }));
+  if (steps !== undefined && epochs !== undefined) throw fields.wrong("steps", "left out where epochs are given");
+  const signal = optional("signal", () => {
+    const given = fields.raw("signal");
+    if (given instanceof AbortSignal) return given;
+    throw fields.wrong("signal", "an AbortSignal");
+  });
+  const run: RunOptions = {
+    operation,
+    batchSize: fields.number("batchSize", { ...whole, maximum: 2 ** 24 }, 128),
+    shuffle: fields.boolean("shuffle", true),
+    optimizer: optional("optimizer", () => parseOptimizer(fields.raw("optimizer"), `${operation} optimizer`)),
+    threads: optional("threads", () => fields.number("threads", { ...whole, maximum: 1024 })),
+    signal,
+  };
+  return { run, plan: steps === undefined ? { epochs: epochs ?? 1 } : { steps }, fields };
+}
+
+function callback<T>(fields: Fields, name: string): ((value: T) => void) | undefined {
+  const value = fields.raw(name);
+  if (value !== undefined && typeof value !== "function") throw fields.wrong(name, "a function");
+  return value as ((value: T) => void) | undefined;
+}
+
+function planSteps(plan: StepPlan, rows: number, batchSize: number) {
+  const epochEnd = (epoch: number): number => Math.ceil((epoch * rows) / batchSize);
+  const steps = "steps" in plan ? plan.steps : epochEnd(plan.epochs);
+  return { steps, epochs: Math.ceil((steps * batchSize) / rows - 1e-9) || 1, epochEnd };
+}
+
+/** Means of terms over chunks. */
+class Means {
+  readonly #sums: Record<string, number> = {};
+  steps = 0;
+  seconds = 0;
+
+  static of(chunk: Chunk): Terms {
+    const means = new Means();
+    means.add(chunk);
+    return means.terms;
+  }
+
+  add({ steps, seconds, sums }: Chunk): void {
+    for (const [name, sum] of Object.entries(sums)) this.#sums[name] = (this.#sums[name] ?? 0) + sum;
+    this.steps += steps;
+    this.seconds += seconds;
+  }
+
+  get terms(): Terms {
+    return Object.fromEntries(Object.entries(this.#sums).map(([name, sum]) => [name, sum / this.steps]));
+  }
+}
+
+/** Steps per second over about the last three seconds: steady to read, and soon right after the machine slows down. */
+class Rate {
+  #steps = 0;
+  #seconds = 0;
+
+  add({ steps, seconds }: Chunk): void {
+    const keep = Math.exp(-seconds / 3);
+    this.#steps = this.#steps * keep + steps;
+    this.#seconds = this.#seconds * keep + seconds;
+  }
+
+  get perSecond(): number {
+    return this.#steps / this.#seconds;
+  }
+}

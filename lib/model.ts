@@ -1,0 +1,293 @@
+import { VaeError } from "./errors.js";
+import { type JsonValue, loadCheckpoint, saveCheckpoint } from "./io/checkpoint.js";
+import type { DataSource } from "./io/dataset.js";
+import { type EvaluateOptions, type Evaluation, evaluateRows, scoreRows } from "./learn/evaluate.js";
+import { slotStates, type Trainable, type TrainingState } from "./learn/state.js";
+import { type FitOptions, fitModel, type History, type IterateOptions, type TrainedSteps, trainModel } from "./learn/train.js";
+import { Fields, isRecord, parseOptimizer, slotNames } from "./nn/index.js";
+import type { DeviceOptions } from "./runtime/device.js";
+import { type Architecture, architectureOf, checkParameters, summarize } from "./vae/architecture.js";
+import { configOptions, parseConfig, type VaeConfig, type VaeOptions } from "./vae/config.js";
+import { slotState } from "./vae/graph.js";
+import { decode, type Encoding, encode, type InterpolateOptions, interpolate, type Latents, reconstruct, sample } from "./vae/infer.js";
+import { ownRows } from "./vae/rows.js";
+import { type MemoryUse, type NamedArray, Weights } from "./vae/weights.js";
+
+/** Where a model lives. */
+export interface PlacementOptions {
+  /** `"auto"` (default) is CUDA where there is a usable device, else the CPU. */
+  readonly device?: DeviceOptions["device"];
+  /** Threads on the CPU; default: all processors. Results do not depend on it. */
+  readonly threads?: number;
+  /** Instruction tier on the CPU (`"avx512"`, `"avx2"`, `"portable"`, `"neon"`); default: the best one. */
+  readonly tier?: string;
+}
+
+export interface SampleOptions {
+  /** Scales the latents' spread: below 1 samples are more typical and less varied; default 1. */
+  readonly temperature?: number;
+  /** The same seed gives the same samples; by default every call goes on where the one before ended. */
+  readonly seed?: number;
+}
+
+/** Where training stands; see {@link Vae.training}. */
+export interface TrainingStatus extends Readonly<TrainingState> {
+  readonly seed: number;
+}
+
+/**
+ * A variational autoencoder on a device. Made by {@link vae} or {@link load}; weights stay native until asked for. All
+ * calls queue up on the device, so inference may run while `fit` does. TypedArrays in and out, row-major.
+ *
+ * Every method throws or rejects with `VaeError` `"disposed"` after `dispose`, and with `"shape"`, `"dtype"`, `"data"` or
+ * `"detached"` for data it cannot take.
+ */
+export class Vae implements AsyncDisposable, Disposable {
+  readonly #model: Trainable;
+  #draws = 0;
+
+  /** @internal */
+  constructor(architecture: Architecture, weights: Weights, state: TrainingState) {
+    this.#model = { architecture, weights, state, training: undefined };
+  }
+
+  /** What the model is made of: frozen JSON. */
+  get config(): VaeConfig {
+    return this.#model.architecture.config;
+  }
+
+  /** `"cpu"` or the CUDA device, in words. */
+  get device(): string {
+    return this.#model.weights.device.name;
+  }
+
+  /** Steps made in all, the seed and the optimizer. */
+  get training(): TrainingStatus {
+    return { ...this.#model.state, seed: this.config.seed };
+  }
+
+  /**
+   * Trains on rows of the input's shape, natively from a resident copy of them. Called again it goes on where it stopped.
+   *
+   * @throws VaeError `"data"` for values that are not finite or outside [0, 1] under a Bernoulli likelihood, `"diverged"`
+   *   when a term becomes NaN or infinite (the model keeps the last good weights), `"argument"` while another training of
+   *   this model runs.
+   */
+  fit(data: DataSource, options: FitOptions = {}): Promise<History> {
+    return fitModel(this.#model, data, options);
+  }
+
+  /** Trains as an async iterator; `break` ends it after a whole step. Options without `steps` or `epochs` train one epoch. */
+  train(data: DataSource, options: IterateOptions = {}): AsyncGenerator<TrainedSteps, void, undefined> {
+    return trainModel(this.#model, data, options);
+  }
+
+  /** Mean and standard deviation of q(z|x) of every row, `rows × latent` each. */
+  async encode(data: DataSource): Promise<Encoding> {
+    return encode(this.#model, data);
+  }
+
+  /** E[x|z] of every latent, `rows × product(input)`: probabilities under a Bernoulli likelihood, means under a Gaussian. */
+  async decode(latents: Latents): Promise<Float32Array> {
+    return decode(this.#model, latents);
+  }
+
+  /** E[x|z] at the mean of every row's posterior, laid out like the data. */
+  async reconstruct(data: DataSource): Promise<Float32Array> {
+    return reconstruct(this.#model, data);
+  }
+
+  /** E[x|z] of `count` draws from the prior, `count × product(input)`. */
+  async sample(count: number, options: SampleOptions = {}): Promise<Float32Array> {
+    const fields = new Fields("sample", { ...options, count });
+    const size = fields.number("count", { minimum: 1, integer: true });
+    const temperature = fields.number("temperature", { minimum: 0 }, 1);
+    const given = fields.raw("seed") === undefined ? undefined : seedOf(fields);
+    fields.finish();
+    const request = { count: size, temperature, seed: given ?? this.config.seed };
+    if (given !== undefined) return sample(this.#model, { ...request, draw: 0 });
+    const draw = this.#draws;
+    // Far from every seed's first draws, so that sample(n, { seed }) with the model's seed gives others.
+    this.#draws += size;
+    return sample(this.#model, { ...request, draw: 2 ** 32 + draw });
+  }
+
+  /** `steps` rows from row `from` to row `to`, both ends' reconstructions included, along a line through the latents. */
+  async interpolate(from: DataSource, to: DataSource, steps = 8, options: InterpolateOptions = {}): Promise<Float32Array> {
+    const fields = new Fields("interpolate", { ...options, steps });
+    const count = fields.number("steps", { minimum: 1, integer: true });
+    const spherical = fields.boolean("spherical", false);
+    fields.finish();
+    return interpolate(this.#model, [from, to], count, spherical);
+  }
+
+  /** Means per row in nats: ELBO and its parts, active units and, with `importanceSamples`, the negative log-likelihood. */
+  async evaluate(data: DataSource, options: EvaluateOptions = {}): Promise<Evaluation> {
+    const fields = new Fields("evaluate", options);
+    const importanceSamples = fields.number("importanceSamples", { minimum: 0, integer: true }, 0);
+    const request = { importanceSamples, seed: seedOf(fields, this.config.seed), signal: signalOf(fields), operation: "evaluate" };
+    fields.finish();
+    return evaluateRows(this.#model, await ownRows(this.#model.architecture, data, "evaluate"), request);
+  }
+
+  /**
+   * An anomaly score for every row: its negative ELBO in nats, the mean over `samples` draws (default 1). The higher, the
+   * less the row looks like the training data.
+   */
+  async score(data: DataSource, options: { readonly samples?: number; readonly seed?: number } = {}): Promise<Float32Array> {
+    const fields = new Fields("score", options);
+    const samples = fields.number("samples", { minimum: 1, integer: true }, 1);
+    const request = { importanceSamples: 0, seed: seedOf(fields, this.config.seed), signal: undefined, operation: "score" };
+    fields.finish();
+    return scoreRows(this.#model, await ownRows(this.#model.architecture, data, "score"), request, samples);
+  }
+
+  /** Copies of all weights by name (`"encoder.0.weight"`), row-major; dense weights are `[inputs, units]`. */
+  async parameters(): Promise<Map<string, NamedArray>> {
+    const { architecture, weights } = this.#model;
+    return weights.read(
+      architecture.parameters.map(({ name }) => name),
+      "parameters",
+    );
+  }
+
+  /** Replaces all weights; the optimizer's state stays. Throws `"architecture"` unless names and sizes are the model's. */
+  async setParameters(values: ReadonlyMap<string, { readonly data: Float32Array }>): Promise<void> {
+    checkParameters(this.#model.architecture, values, "setParameters");
+    const copies = new Map([...values].map(([name, { data }]) => [name, { data: Float32Array.from(data) }]));
+    for (const [name, { data }] of copies) {
+      const index = data.findIndex((value) => !Number.isFinite(value));
+      if (index < 0) continue;
+      const problem = `value ${index} of "${name}" is ${data[index]}`;
+      throw new VaeError({ code: "data", operation: "setParameters", problem, expected: "finite weights" });
+    }
+    await this.#model.weights.write(copies, "setParameters");
+  }
+
+  /**
+   * Saves weights, optimizer state and how far training is as one safetensors file, whose metadata hold the configuration
+   * as JSON. A loaded model goes on with the very same run. During training the state between two native calls is saved.
+   */
+  async save(path: string): Promise<void> {
+    const { architecture, weights, state } = this.#model;
+    await weights.ready("save");
+    const names = [...architecture.parameters.map(({ name }) => name), ...slotStates(weights)];
+    const tensors = await weights.read(names, "save");
+    const stored = new Map([...tensors].map(([name, { data, shape }]) => [name, { dtype: "float32" as const, data, shape }]));
+    await saveCheckpoint(path, { config: json(architecture.config), training: json(state), tensors: stored });
+  }
+
+  /** The layers with their shapes and parameter counts, as a table to print. */
+  summary(): string {
+    return summarize(this.#model.architecture);
+  }
+
+  /** Bytes held on the device. */
+  memory(): MemoryUse {
+    this.#model.weights.check("memory");
+    return this.#model.weights.memory();
+  }
+
+  /** Ends a training in progress, which rejects with `"disposed"`, and frees the device's memory. May be called twice. */
+  dispose(): void {
+    this.#model.training?.stop(new VaeError({ code: "disposed", operation: "dispose", problem: "the model was disposed during training" }));
+    this.#model.weights.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.dispose();
+  }
+}
+
+/**
+ * Makes a variational autoencoder with new weights.
+ *
+ * @example
+ * ```ts
+ * const model = vae({ input: [28, 28, 1], latent: 20, likelihood: "bernoulli",
+ *   encoder: [dense(400, { activation: "relu" })], decoder: [dense(400, { activation: "relu" })] });
+ * await model.fit(images, { epochs: 10 });
+ * ```
+ * @throws VaeError `"argument"` or `"shape"` for options that cannot work, `"device"` for an unknown or unusable device.
+ */
+export function vae(options: VaeOptions & PlacementOptions): Vae {
+  if (!isRecord(options)) throw new VaeError({ code: "argument", operation: "vae", expected: "an object of options" });
+  const { placement, rest } = readPlacement("vae", options, configOptions);
+  const architecture = architectureOf(parseConfig(rest, "vae"));
+  return new Vae(architecture, new Weights(architecture, placement), { step: 0, optimizer: null, optimizerStart: 0 });
+}
+
+/**
+ * Loads what `save` wrote. Nothing in the file is executed; kinds that users defined must be defined before.
+ *
+ * @throws VaeError `"file"` for a file that is missing, truncated or not a checkpoint, `"architecture"` when its weights do
+ *   not fit its configuration.
+ */
+export async function load(path: string, options: PlacementOptions = {}): Promise<Vae> {
+  const { placement } = readPlacement("load", options, []);
+  const { config, training, tensors } = await loadCheckpoint(path);
+  const architecture = architectureOf(parseConfig(config, "load"));
+  const state = readState(training);
+  const floats = new Map([...tensors].map(([name, { data, shape }]) => [name, { data: Float32Array.from(data), shape }]));
+  const slots = new Map(
+    slotNames(state.optimizer ?? { kind: "sgd", momentum: 0 }).flatMap((slot) =>
+      architecture.parameters.map((spec) => [slotState(spec.name, slot), spec] as const),
+    ),
+  );
+  const saved = { ...architecture, parameters: [...architecture.parameters, ...[...slots].map(([name, spec]) => ({ ...spec, name }))] };
+  checkParameters(saved, floats, `load ${path}`);
+  return new Vae(architecture, new Weights(architecture, placement, floats), state);
+}
+
+function readState(training: JsonValue): TrainingState {
+  const fields = new Fields("load training", training ?? {});
+  const count = { minimum: 0, integer: true };
+  const optimizer = fields.raw("optimizer") ?? null;
+  const state = {
+    step: fields.number("step", count, 0),
+    optimizer: optimizer === null ? null : parseOptimizer(optimizer, "load training"),
+    optimizerStart: fields.number("optimizerStart", count, 0),
+  };
+  fields.finish();
+  return state;
+}
+
+const placementOptions = ["device", "threads", "tier"] as const;
+
+function readPlacement(operation: string, options: object, others: readonly string[]) {
+  const fields = new Fields(operation, options);
+  const rest: Record<string, unknown> = {};
+  for (const name of others) {
+    const value = fields.raw(name);
+    if (value !== undefined) rest[name] = value;
+  }
+  const [device, threads, tier] = placementOptions.map((name) => fields.raw(name));
+  if (device !== undefined && typeof device !== "string") throw fields.wrong("device", '"auto", "cpu", "cuda" or "cuda:0", …');
+  if (tier !== undefined && typeof tier !== "string") throw fields.wrong("tier", "a string");
+  fields.finish();
+  const placement: DeviceOptions = {
+    ...(device === undefined ? {} : { device: device as NonNullable<DeviceOptions["device"]> }),
+    ...(threads === undefined ? {} : { threads: fields.number("threads", { minimum: 1, maximum: 1024, integer: true }) }),
+    ...(tier === undefined ? {} : { tier }),
+  };
+  return { placement, rest };
+}
+
+function seedOf(fields: Fields, fallback?: number): number {
+  return fields.number("seed", { minimum: 0, maximum: Number.MAX_SAFE_INTEGER, integer: true }, fallback);
+}
+
+function signalOf(fields: Fields): AbortSignal | undefined {
+  const signal = fields.raw("signal");
+  if (signal === undefined || signal instanceof AbortSignal) return signal;
+  throw fields.wrong("signal", "an AbortSignal");
+}
+
+/** Plain data as JSON values; saving checks the numbers. */
+function json(value: VaeConfig | TrainingState): JsonValue {
+  return JSON.parse(JSON.stringify(value)) as JsonValue;
+}

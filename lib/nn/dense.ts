@@ -1,0 +1,57 @@
+import { add, matmul, reshape, type Shape, sizeOf } from "../graph/index.js";
+import { type Activation, activate, activations } from "./activations.js";
+import { defineLayer, type Layer, layers } from "./layer.js";
+import { type Initializer, initializers } from "./parameters.js";
+
+/** A fully connected layer, as data. */
+export interface Dense extends Layer {
+  readonly kind: "dense";
+  readonly units: number;
+  readonly activation: Activation;
+  readonly bias: boolean;
+  readonly initializer: Initializer;
+}
+
+export interface DenseOptions {
+  /** Default `"linear"`. */
+  readonly activation?: Activation;
+  /** Whether a bias is added; default true. */
+  readonly bias?: boolean;
+  /**
+   * How the weights begin; default `"heUniform"` before relu, elu, gelu and silu, `"glorotUniform"` otherwise. Biases
+   * begin at zero, except with `"fanInUniform"`, which draws them like the weights.
+   */
+  readonly initializer?: Initializer;
+}
+
+/**
+ * A fully connected layer, activation(x · weight + bias), with weight `[inputs, units]` and bias `[units]`. A sample of
+ * more than one axis is flattened first, so `dense(400)` takes an image as it is.
+ */
+export function dense(units: number, options: DenseOptions = {}): Layer {
+  return layers.parse({ ...options, kind: "dense", units }, "dense");
+}
+
+const rectifying: readonly Activation[] = ["relu", "elu", "gelu", "silu"];
+
+defineLayer<Dense>("dense", {
+  parse: (options) => {
+    const units = options.number("units", { minimum: 1, integer: true });
+    const activation = options.choice("activation", activations, "linear");
+    const bias = options.boolean("bias", true);
+    const initializer = options.choice("initializer", initializers, rectifying.includes(activation) ? "heUniform" : "glorotUniform");
+    return { kind: "dense", units, activation, bias, initializer };
+  },
+  outputShape: ({ units }) => [units],
+  parameters: ({ units, bias, initializer }, input: Shape) => {
+    const fan = { fanIn: sizeOf(input), fanOut: units };
+    const weight = { shape: [fan.fanIn, units], initializer, ...fan };
+    if (!bias) return { weight };
+    return { weight, bias: { shape: [units], initializer: initializer === "fanInUniform" ? initializer : "zeros", ...fan } };
+  },
+  apply: ({ activation }, x, { weight, bias }) => {
+    const rows = x.shape.length === 2 ? x : reshape(x, [x.shape[0]!, sizeOf(x.shape.slice(1))]);
+    const product = matmul(rows, weight!);
+    return activate(activation, bias === undefined ? product : add(product, bias));
+  },
+});

@@ -1,0 +1,78 @@
+import { VaeError } from "../errors.js";
+import { reshape, type Shape, showShape, sizeOf, type Tensor } from "../graph/index.js";
+import type { ParameterSpec } from "./parameters.js";
+import { type Behaviour, type Fields, Registry, type Tagged } from "./tagged.js";
+
+/** A layer as frozen plain data: `{ kind: "dense", units: 400, … }`. */
+export type Layer = Tagged;
+
+/**
+ * What the layers of one kind do. Shapes are those of one sample; tensors have the batch as an extra first axis.
+ *
+ * @example A layer that multiplies every feature by a learned number:
+ * ```ts
+ * defineLayer("scale", {
+ *   parse: () => ({ kind: "scale" }),
+ *   outputShape: (_, input) => input,
+ *   parameters: (_, input) => ({ gain: { shape: input, initializer: "ones" } }),
+ *   apply: (_, x, { gain }) => multiply(x, gain),
+ * });
+ * vae({ …, encoder: [{ kind: "scale" }, dense(400)] });
+ * ```
+ */
+export interface LayerBehaviour<L extends Layer = Layer> extends Behaviour {
+  /** Checks the options of a layer and fills in defaults. */
+  parse(options: Fields): L;
+  /** The shape of one output sample; throws `VaeError` for an input shape that the layer does not take. */
+  outputShape(layer: L, input: Shape): Shape;
+  /** What is learned, by name; none when left out. */
+  parameters?(layer: L, input: Shape): Readonly<Record<string, ParameterSpec>>;
+  /** `[batch, ...input]` to `[batch, ...outputShape]`. */
+  apply(layer: L, x: Tensor, parameters: Readonly<Record<string, Tensor>>): Tensor;
+}
+
+export const layers = new Registry<LayerBehaviour>("layer");
+
+/** Adds a kind of layer, for every model from here on (also for models that {@link load} reads). */
+export function defineLayer<L extends Layer>(kind: string, behaviour: LayerBehaviour<L>): void {
+  layers.define(kind, behaviour);
+}
+
+interface Flatten extends Layer {
+  readonly kind: "flatten";
+}
+
+/** Makes a sample of any shape a row: `[28, 28, 1]` → `[784]`. */
+export function flatten(): Layer {
+  return layers.parse({ kind: "flatten" }, "flatten");
+}
+
+defineLayer<Flatten>("flatten", {
+  parse: () => ({ kind: "flatten" }),
+  outputShape: (_, input) => [sizeOf(input)],
+  apply: (_, x) => reshape(x, [x.shape[0]!, sizeOf(x.shape.slice(1))]),
+});
+
+interface Reshape extends Layer {
+  readonly kind: "reshape";
+  readonly shape: Shape;
+}
+
+/** Gives a sample another shape with as many elements: `reshape([7, 7, 64])` after `dense(3136)`. */
+export function reshapeLayer(shape: Shape): Layer {
+  return layers.parse({ kind: "reshape", shape }, "reshape");
+}
+
+defineLayer<Reshape>("reshape", {
+  parse: (options) => ({ kind: "reshape", shape: [...options.shape("shape")] }),
+  outputShape: ({ shape }, input) => {
+    if (sizeOf(shape) === sizeOf(input)) return shape;
+    throw new VaeError({
+      code: "shape",
+      operation: "reshape",
+      expected: `a sample of ${sizeOf(shape)} elements for ${showShape(shape)}`,
+      received: `${showShape(input)}, ${sizeOf(input)} elements`,
+    });
+  },
+  apply: ({ shape }, x) => reshape(x, [x.shape[0]!, ...shape]),
+});

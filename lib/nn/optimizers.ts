@@ -1,0 +1,222 @@
+// Optimizers as plain data and graph updates on state: an optimizer's step is part of the training step's plan.
+import {
+  add,
+  constant,
+  divide,
+  expm1,
+  minimum,
+  multiply,
+  negate,
+  type Shape,
+  sqrt,
+  square,
+  subtract,
+  sum,
+  type Tensor,
+  type TensorLike,
+} from "../graph/index.js";
+import { parseScheduled, type Schedule, scheduledValue } from "./schedules.js";
+import { type Behaviour, type Fields, Registry, type Tagged } from "./tagged.js";
+
+/** An optimizer as frozen plain data: `{ kind: "adam", learningRate: 0.001, … }`. */
+export interface Optimizer extends Tagged {
+  /** Gradients are scaled so that their norm over all parameters is at most this (Pascanu et al. 2013); absent: not clipped. */
+  readonly clipNorm?: number;
+}
+
+/** The next values of one parameter and of its slots. */
+export interface OptimizerStep {
+  readonly parameter: Tensor;
+  readonly slots: Readonly<Record<string, Tensor>>;
+}
+
+/** What the optimizers of one kind do. */
+export interface OptimizerBehaviour<O extends Optimizer = Optimizer> extends Behaviour {
+  parse(options: Fields): O;
+  /** Names of the tensors, shaped like the parameter and zero at first, that are kept for every parameter. */
+  slots(optimizer: O): readonly string[];
+  /**
+   * Called once per training graph, so that scalars of the step are computed once for all parameters; the function it
+   * gives is called for each parameter. `step` counts this optimizer's steps, from 0.
+   */
+  begin(optimizer: O, step: Tensor): (parameter: Tensor, gradient: Tensor, slots: Readonly<Record<string, Tensor>>) => OptimizerStep;
+}
+
+const optimizers = new Registry<OptimizerBehaviour>("optimizer");
+
+/** Adds a kind of optimizer. */
+export function defineOptimizer<O extends Optimizer>(kind: string, behaviour: OptimizerBehaviour<O>): void {
+  optimizers.define(kind, behaviour);
+}
+
+/** Checks an optimizer that came as data. */
+export function parseOptimizer(value: unknown, operation: string): Optimizer {
+  return optimizers.parse(value, operation);
+}
+
+/** What an optimizer keeps for every parameter, by name. */
+export function slotNames(optimizer: Optimizer): readonly string[] {
+  return optimizers.of(optimizer).slots(optimizer);
+}
+
+/** A parameter with its gradient. */
+export interface GradientOf {
+  readonly name: string;
+  readonly parameter: Tensor;
+  readonly gradient: Tensor;
+}
+
+/**
+ * The updates of one step.
+ *
+ * @param slot gives the state tensor that holds a slot of a parameter
+ * @param step steps that this optimizer has made, a float32 scalar from 0
+ * @returns state tensors with their next values
+ */
+export function optimizerUpdates(
+  optimizer: Optimizer,
+  gradients: readonly GradientOf[],
+  slot: (parameter: string, slot: string, shape: Shape) => Tensor,
+  step: Tensor,
+): (readonly [state: Tensor, next: Tensor])[] {
+  const behaviour = optimizers.of(optimizer);
+  const next = behaviour.begin(optimizer, step);
+  const names = behaviour.slots(optimizer);
+  const scale = optimizer.clipNorm === undefined ? undefined : clipScale(gradients, optimizer.clipNorm);
+  return gradients.flatMap(({ name, parameter, gradient }) => {
+    const slots = Object.fromEntries(names.map((slotName) => [slotName, slot(name, slotName, parameter.shape)]));
+    const result = next(parameter, scale === undefined ? gradient : multiply(gradient, scale), slots);
+    return [[parameter, result.parameter], ...names.map((slotName) => [slots[slotName]!, result.slots[slotName]!] as const)] as const;
+  });
+}
+
+/** min(1, limit / ‖gradients‖), the norm taken over all parameters together. */
+function clipScale(gradients: readonly GradientOf[], limit: number): Tensor {
+  const squares = gradients.map(({ gradient }) => sum(square(gradient)));
+  const norm = sqrt(squares.reduce((total, part) => add(total, part)));
+  return minimum(1, divide(limit, add(norm, 1e-12)));
+}
+
+/** Options of every optimizer. */
+export interface OptimizerOptions {
+  /** A number or a schedule of this optimizer's steps. */
+  readonly learningRate?: number | Schedule;
+  /** Scales the gradients down to at most this norm over all parameters; default: not clipped. */
+  readonly clipNorm?: number;
+}
+
+export interface AdamOptions extends OptimizerOptions {
+  /** Decay of the mean of gradients; default 0.9. */
+  readonly beta1?: number;
+  /** Decay of the mean of squared gradients; default 0.999. */
+  readonly beta2?: number;
+  /** Added to √v̂, as in the paper's Algorithm 1 and in PyTorch; default 1e-8. */
+  readonly epsilon?: number;
+}
+
+interface Adam extends Optimizer {
+  readonly kind: "adam" | "adamW";
+  readonly learningRate: number | Schedule;
+  readonly beta1: number;
+  readonly beta2: number;
+  readonly epsilon: number;
+  readonly weightDecay?: number;
+}
+
+/** Adam (Kingma & Ba 2015). Learning rate 1e-3 by default. */
+export function adam(options: AdamOptions = {}): Optimizer {
+  return parseOptimizer({ ...options, kind: "adam" }, "adam");
+}
+
+export interface AdamWOptions extends AdamOptions {
+  /** Every step also takes learningRate · weightDecay · parameter away, from all parameters as in PyTorch; default 0.01. */
+  readonly weightDecay?: number;
+}
+
+/** Adam with decoupled weight decay (Loshchilov & Hutter 2019). Learning rate 1e-3 by default. */
+export function adamW(options: AdamWOptions = {}): Optimizer {
+  return parseOptimizer({ ...options, kind: "adamW" }, "adamW");
+}
+
+function parseAdam(options: Fields) {
+  return {
+    learningRate: parseScheduled(options, "learningRate", 1e-3),
+    beta1: options.number("beta1", { minimum: 0, below: 1 }, 0.9),
+    beta2: options.number("beta2", { minimum: 0, below: 1 }, 0.999),
+    epsilon: options.number("epsilon", { above: 0 }, 1e-8),
+    ...parseClipNorm(options),
+  };
+}
+
+function parseClipNorm(options: Fields): { clipNorm?: number } {
+  return options.raw("clipNorm") === undefined ? {} : { clipNorm: options.number("clipNorm", { above: 0 }) };
+}
+
+/** 1 − β^t, by expm1: computed as written, float32 would lose half of its digits at small t (1 − 0.999 = 0.001). */
+function biasCorrection(beta: number, t: Tensor): Tensor {
+  return beta === 0 ? constant(1) : negate(expm1(multiply(t, Math.log(beta))));
+}
+
+const adamBehaviour: Omit<OptimizerBehaviour<Adam>, "parse"> = {
+  slots: () => ["firstMoment", "secondMoment"],
+  begin: ({ learningRate, beta1, beta2, epsilon, weightDecay = 0 }, step) => {
+    const t = add(step, 1);
+    const rate = scheduledValue(learningRate, step);
+    const correction = sqrt(biasCorrection(beta2, t));
+    // lr · m̂ / (√v̂ + ε) with the bias corrections moved into two scalars (section 2 of the paper, with ε kept beside √v̂).
+    const stepSize = divide(multiply(rate, correction), biasCorrection(beta1, t));
+    const scaledEpsilon = multiply(epsilon, correction);
+    return (parameter, gradient, { firstMoment: m, secondMoment: v }) => {
+      const firstMoment = add(m!, multiply(1 - beta1, subtract(gradient, m!)));
+      const secondMoment = add(v!, multiply(1 - beta2, subtract(square(gradient), v!)));
+      const decayed = weightDecay === 0 ? parameter : multiply(parameter, subtract(1, multiply(rate, weightDecay)));
+      const change = divide(multiply(stepSize, firstMoment), add(sqrt(secondMoment), scaledEpsilon));
+      return { parameter: subtract(decayed, change), slots: { firstMoment, secondMoment } };
+    };
+  },
+};
+
+defineOptimizer<Adam>("adam", { ...adamBehaviour, parse: (options) => ({ kind: "adam", ...parseAdam(options) }) });
+defineOptimizer<Adam>("adamW", {
+  ...adamBehaviour,
+  parse: (options) => ({ kind: "adamW", ...parseAdam(options), weightDecay: options.number("weightDecay", { minimum: 0 }, 0.01) }),
+});
+
+export interface SgdOptions extends OptimizerOptions {
+  /** Velocity kept from step to step; default 0. */
+  readonly momentum?: number;
+  /** Looks ahead along the velocity (Sutskever et al. 2013); default false. */
+  readonly nesterov?: boolean;
+}
+
+interface Sgd extends Optimizer {
+  readonly kind: "sgd";
+  readonly learningRate: number | Schedule;
+  readonly momentum: number;
+  readonly nesterov: boolean;
+}
+
+/** Stochastic gradient descent, with momentum as in PyTorch: v ← μv + g, p ← p − lr · v. Learning rate 1e-2 by default. */
+export function sgd(options: SgdOptions = {}): Optimizer {
+  return parseOptimizer({ ...options, kind: "sgd" }, "sgd");
+}
+
+defineOptimizer<Sgd>("sgd", {
+  parse: (options) => ({
+    kind: "sgd",
+    learningRate: parseScheduled(options, "learningRate", 1e-2),
+    momentum: options.number("momentum", { minimum: 0, below: 1 }, 0),
+    nesterov: options.boolean("nesterov", false),
+    ...parseClipNorm(options),
+  }),
+  slots: ({ momentum }) => (momentum === 0 ? [] : ["velocity"]),
+  begin: ({ learningRate, momentum, nesterov }, step) => {
+    const rate = scheduledValue(learningRate, step);
+    const move = (parameter: Tensor, direction: TensorLike): Tensor => subtract(parameter, multiply(rate, direction));
+    return (parameter, gradient, { velocity }) => {
+      if (momentum === 0) return { parameter: move(parameter, gradient), slots: {} };
+      const next = add(multiply(momentum, velocity!), gradient);
+      return { parameter: move(parameter, nesterov ? add(gradient, multiply(momentum, next)) : next), slots: { velocity: next } };
+    };
+  },
+});

@@ -1,0 +1,76 @@
+import { broadcastTo, constant, multiply, normal, type Shape, subtract, type Tensor, uniform } from "../graph/index.js";
+
+/**
+ * How a learned tensor begins. With fan-in n and fan-out m, as variances: `he` 2/n (He et al. 2015, for ReLU), `glorot`
+ * 2/(n + m) (Glorot & Bengio 2010, for linear, tanh and sigmoid), `lecun` 1/n (LeCun et al. 1998); `fanInUniform` is
+ * U(−1/√n, 1/√n), what PyTorch's linear layers begin with, weights and biases alike.
+ */
+export type Initializer =
+  | "heNormal"
+  | "heUniform"
+  | "glorotNormal"
+  | "glorotUniform"
+  | "lecunNormal"
+  | "lecunUniform"
+  | "fanInUniform"
+  | "zeros"
+  | "ones";
+
+export const initializers = Object.freeze([
+  "heNormal",
+  "heUniform",
+  "glorotNormal",
+  "glorotUniform",
+  "lecunNormal",
+  "lecunUniform",
+  "fanInUniform",
+  "zeros",
+  "ones",
+] as const satisfies readonly Initializer[]);
+
+/** A learned tensor: its shape and how it begins. */
+export interface ParameterSpec {
+  readonly shape: Shape;
+  readonly initializer: Initializer;
+  /** Inputs that meet in one output, and outputs that one input reaches; both 1 when left out. */
+  readonly fanIn?: number;
+  readonly fanOut?: number;
+}
+
+/** A learned tensor with the name it has in a model: `encoder.0.weight`. */
+export interface NamedParameter extends ParameterSpec {
+  readonly name: string;
+}
+
+/**
+ * Initial values are draws like any other, keyed by (seed, step, stream), at a step that no training reaches; the stream
+ * is the parameter's place in the model. So a seed begins with the same weights on every device.
+ */
+export const INITIALIZATION_STEP = 2 ** 40;
+
+/** What a parameter is before any training, as a graph to be evaluated at {@link INITIALIZATION_STEP}. */
+export function initialValue({ shape, initializer, fanIn = 1, fanOut = 1 }: ParameterSpec, stream: number): Tensor {
+  const gaussian = (variance: number): Tensor => multiply(Math.sqrt(variance), normal(shape, stream));
+  // U(−a, a) has variance a²/3.
+  const flat = (variance: number): Tensor => multiply(2 * Math.sqrt(3 * variance), subtract(uniform(shape, stream), 0.5));
+  switch (initializer) {
+    case "heNormal":
+      return gaussian(2 / fanIn);
+    case "heUniform":
+      return flat(2 / fanIn);
+    case "glorotNormal":
+      return gaussian(2 / (fanIn + fanOut));
+    case "glorotUniform":
+      return flat(2 / (fanIn + fanOut));
+    case "lecunNormal":
+      return gaussian(1 / fanIn);
+    case "lecunUniform":
+      return flat(1 / fanIn);
+    case "fanInUniform":
+      return flat(1 / (3 * fanIn));
+    case "zeros":
+      return broadcastTo(constant(0), shape);
+    case "ones":
+      return broadcastTo(constant(1), shape);
+  }
+}

@@ -1,0 +1,179 @@
+// Numbers that change with the step: learning rates and KL weights. A schedule is plain data; its formula is a graph of
+// the step counter, so it is evaluated natively on every step and nothing is recompiled.
+import {
+  add,
+  constant as constantTensor,
+  cos,
+  divide,
+  exp,
+  floor,
+  less,
+  minimum,
+  multiply,
+  subtract,
+  type Tensor,
+  where,
+} from "../graph/index.js";
+import { type Behaviour, type Fields, Registry, type Tagged } from "./tagged.js";
+
+/** A number as a function of the step, as plain data. */
+export type Schedule = Tagged;
+
+export interface ScheduleBehaviour<S extends Schedule = Schedule> extends Behaviour {
+  parse(options: Fields): S;
+  /** The value at `step`, a float32 scalar that counts from 0. */
+  value(schedule: S, step: Tensor): Tensor;
+}
+
+const schedules = new Registry<ScheduleBehaviour>("schedule");
+
+/** Adds a kind of schedule. */
+export function defineSchedule<S extends Schedule>(kind: string, behaviour: ScheduleBehaviour<S>): void {
+  schedules.define(kind, behaviour);
+}
+
+/** A number or schedule as a scalar tensor at `step`. */
+export function scheduledValue(value: number | Schedule, step: Tensor): Tensor {
+  return typeof value === "number" ? constantTensor(value) : schedules.of(value).value(value, step);
+}
+
+/** Reads an option that is a number of at least 0 or a schedule. */
+export function parseScheduled(fields: Fields, name: string, fallback: number): number | Schedule {
+  const raw = fields.raw(name);
+  if (raw === undefined || typeof raw === "number") return fields.number(name, { minimum: 0 }, fallback);
+  return schedules.parse(raw, `${fields.operation} ${name}`);
+}
+
+function parsePart(fields: Fields, name: string): number | Schedule {
+  const raw = fields.raw(name);
+  return typeof raw === "number" || raw === undefined ? fields.number(name) : schedules.parse(raw, `${fields.operation} ${name}`);
+}
+
+interface Constant extends Schedule {
+  readonly kind: "constant";
+  readonly value: number;
+}
+
+/** Always the same value. */
+export function constant(value: number): Schedule {
+  return schedules.parse({ kind: "constant", value }, "constant");
+}
+
+defineSchedule<Constant>("constant", {
+  parse: (options) => ({ kind: "constant", value: options.number("value") }),
+  value: ({ value }) => constantTensor(value),
+});
+
+interface Linear extends Schedule {
+  readonly kind: "linear";
+  readonly from: number;
+  readonly to: number;
+  readonly steps: number;
+}
+
+/** A straight line `from` → `to` over `steps` steps, then `to`: KL warm-up is `linear({ from: 0, to: 1, steps })`. */
+export function linear(options: { from: number; to: number; steps: number }): Schedule {
+  return schedules.parse({ kind: "linear", ...options }, "linear");
+}
+
+defineSchedule<Linear>("linear", {
+  parse: (options) => ({ kind: "linear", from: options.number("from"), to: options.number("to"), steps: stepCount(options, "steps") }),
+  value: ({ from, to, steps }, step) => add(from, multiply(to - from, progress(step, steps))),
+});
+
+interface Cosine extends Schedule {
+  readonly kind: "cosine";
+  readonly from: number;
+  readonly to: number;
+  readonly steps: number;
+}
+
+/** Half a cosine wave `from` → `to` over `steps` steps, then `to` (Loshchilov & Hutter 2017, without restarts). */
+export function cosine(options: { from: number; to?: number; steps: number }): Schedule {
+  return schedules.parse({ kind: "cosine", ...options }, "cosine");
+}
+
+defineSchedule<Cosine>("cosine", {
+  parse: (options) => ({
+    kind: "cosine",
+    from: options.number("from"),
+    to: options.number("to", {}, 0),
+    steps: stepCount(options, "steps"),
+  }),
+  value: ({ from, to, steps }, step) => add(to, multiply((from - to) / 2, add(1, cos(multiply(Math.PI, progress(step, steps)))))),
+});
+
+interface StepDecay extends Schedule {
+  readonly kind: "stepDecay";
+  readonly from: number;
+  readonly factor: number;
+  readonly every: number;
+}
+
+/** `from · factor^⌊step / every⌋`. */
+export function stepDecay(options: { from: number; factor: number; every: number }): Schedule {
+  return schedules.parse({ kind: "stepDecay", ...options }, "stepDecay");
+}
+
+defineSchedule<StepDecay>("stepDecay", {
+  parse: (options) => ({
+    kind: "stepDecay",
+    from: options.number("from"),
+    factor: options.number("factor", { above: 0 }),
+    every: stepCount(options, "every"),
+  }),
+  // (step + ½) / every keeps the floor away from whole numbers, where a rounded quotient could fall on either side.
+  value: ({ from, factor, every }, step) => multiply(from, exp(multiply(Math.log(factor), floor(divide(add(step, 0.5), every))))),
+});
+
+interface Exponential extends Schedule {
+  readonly kind: "exponential";
+  readonly from: number;
+  readonly factor: number;
+  readonly steps: number;
+}
+
+/** `from · factor^(step / steps)`: multiplied by `factor` every `steps` steps, smoothly. */
+export function exponential(options: { from: number; factor: number; steps: number }): Schedule {
+  return schedules.parse({ kind: "exponential", ...options }, "exponential");
+}
+
+defineSchedule<Exponential>("exponential", {
+  parse: (options) => ({
+    kind: "exponential",
+    from: options.number("from"),
+    factor: options.number("factor", { above: 0 }),
+    steps: stepCount(options, "steps"),
+  }),
+  value: ({ from, factor, steps }, step) => multiply(from, exp(multiply(Math.log(factor) / steps, step))),
+});
+
+interface Warmup extends Schedule {
+  readonly kind: "warmup";
+  readonly steps: number;
+  readonly target: number | Schedule;
+}
+
+/** Rises in a straight line from 0 to the first value of `target` over `steps` steps, and goes on with `target` from its own step 0. */
+export function warmup(options: { steps: number; target: number | Schedule }): Schedule {
+  return schedules.parse({ kind: "warmup", ...options }, "warmup");
+}
+
+defineSchedule<Warmup>("warmup", {
+  parse: (options) => ({ kind: "warmup", steps: stepCount(options, "steps"), target: parsePart(options, "target") }),
+  value: ({ steps, target }, step) => {
+    const rising = multiply(divide(step, steps), scheduledValue(target, constantTensor(0)));
+    // Before the warm-up ends the later schedule is asked for its step 0, never for a negative one.
+    const later = scheduledValue(target, where(less(step, steps), 0, subtract(step, steps)));
+    return where(less(step, steps), rising, later);
+  },
+});
+
+function stepCount(options: Fields, name: string): number {
+  return options.number(name, { minimum: 1, integer: true });
+}
+
+/** The part of `steps` that lies behind, from 0 to 1. */
+function progress(step: Tensor, steps: number): Tensor {
+  return minimum(divide(step, steps), 1);
+}

@@ -1,0 +1,95 @@
+import { VaeError } from "../errors.js";
+import { sizeOf } from "../graph/index.js";
+import { type NamedParameter, type ParameterSpec, type Stack, stackLayers } from "../nn/index.js";
+import type { VaeConfig } from "./config.js";
+import { likelihoods } from "./likelihoods.js";
+import { posteriors } from "./posteriors.js";
+import { priors } from "./priors.js";
+
+/** A configuration with every shape inferred and every parameter named. */
+export interface Architecture {
+  readonly config: VaeConfig;
+  readonly encoder: Stack;
+  readonly decoder: Stack;
+  readonly prior: readonly NamedParameter[];
+  readonly likelihood: readonly NamedParameter[];
+  /** All of them, in the order that decides their initial values. */
+  readonly parameters: readonly NamedParameter[];
+  /** Values in a sample. */
+  readonly size: number;
+}
+
+/** Infers shapes, derives the heads and names the parameters; throws `VaeError` where layers do not fit. */
+export function architectureOf(config: VaeConfig): Architecture {
+  const { input, latent, posterior, prior, likelihood } = config;
+  const encoder = stackLayers("encoder", config.encoder, input, posteriors.of(posterior).headShape(posterior, latent));
+  const decoder = stackLayers("decoder", config.decoder, [latent], likelihoods.of(likelihood).headShape(likelihood, input));
+  const named = (name: string, specs: Readonly<Record<string, ParameterSpec>> = {}): readonly NamedParameter[] =>
+    Object.entries(specs).map(([parameter, spec]) => ({ ...spec, name: `${name}.${parameter}` }));
+  const priorParameters = named("prior", priors.of(prior).parameters?.(prior, latent));
+  const likelihoodParameters = named("likelihood", likelihoods.of(likelihood).parameters?.(likelihood, input));
+  const stacked = [...encoder.entries, ...decoder.entries].flatMap(({ parameters }) => parameters);
+  return {
+    config,
+    encoder,
+    decoder,
+    prior: priorParameters,
+    likelihood: likelihoodParameters,
+    parameters: [...stacked, ...priorParameters, ...likelihoodParameters],
+    size: sizeOf(input),
+  };
+}
+
+/** Throws `"architecture"` unless `received` has exactly the model's parameters, each with its number of elements. */
+export function checkParameters(
+  architecture: Architecture,
+  received: ReadonlyMap<string, { readonly data: { readonly length: number } }>,
+  operation: string,
+): void {
+  const wrong = (problem: string, expected: string, found: string): VaeError =>
+    new VaeError({
+      code: "architecture",
+      operation,
+      problem,
+      expected,
+      received: found,
+      hint: "weights fit only a model with the same input, latent, layers and likelihood",
+    });
+  for (const { name, shape } of architecture.parameters) {
+    const tensor = received.get(name);
+    const elements = sizeOf(shape);
+    if (tensor === undefined) throw wrong(`there is no "${name}"`, `[${shape.join(", ")}]`, "nothing");
+    if (tensor.data.length !== elements) {
+      throw wrong(`"${name}" has another size`, `${elements} values, [${shape.join(", ")}]`, `${tensor.data.length} values`);
+    }
+  }
+  const names = new Set(architecture.parameters.map(({ name }) => name));
+  const extra = [...received.keys()].find((name) => !names.has(name));
+  if (extra !== undefined) throw wrong(`this model has no "${extra}"`, "only the model's parameters", `"${extra}"`);
+}
+
+/** The layers with their shapes and parameter counts as a table to print. */
+export function summarize({ config, encoder, decoder, prior, likelihood, parameters }: Architecture): string {
+  const count = (specs: readonly NamedParameter[]): number => specs.reduce((total, { shape }) => total + sizeOf(shape), 0);
+  const shape = (dimensions: readonly number[]): string => dimensions.join(" × ") || "1";
+  const group = (number: number): string => number.toLocaleString("en-US");
+  const rows = [
+    ["name", "layer", "input", "output", "parameters"],
+    ...[...encoder.entries, ...decoder.entries].map(({ name, layer, input, output, parameters: own }) => [
+      name,
+      layer.kind,
+      shape(input),
+      shape(output),
+      group(count(own)),
+    ]),
+    ...[["prior", config.prior.kind, prior] as const, ["likelihood", config.likelihood.kind, likelihood] as const].map(
+      ([name, kind, own]) => [name, kind, "", "", group(count(own))],
+    ),
+    ["total", "", "", "", group(count(parameters))],
+  ];
+  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const last = widths.length - 1;
+  return rows
+    .map((row) => row.map((cell, column) => (column === last ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!))).join("  "))
+    .join("\n");
+}

@@ -1,0 +1,228 @@
+// From a configuration to symbolic graphs: what a training step, an encoding, a sample, … compute.
+import {
+  add,
+  broadcastTo,
+  cast,
+  type DType,
+  gather,
+  grad,
+  input,
+  multiply,
+  reshape,
+  type Shape,
+  shuffledIndices,
+  sizeOf,
+  state,
+  step,
+  subtract,
+  sum,
+  type Tensor,
+} from "../graph/index.js";
+import { applyStack, initialValue, type NamedParameter, type Optimizer, optimizerUpdates } from "../nn/index.js";
+import type { SessionGraph } from "../runtime/session.js";
+import type { Architecture } from "./architecture.js";
+import { likelihoods } from "./likelihoods.js";
+import { Noise, streams } from "./noise.js";
+import { type KlEstimate, type ObjectiveContext, objectives } from "./objectives.js";
+import { type LatentDistribution, posteriors } from "./posteriors.js";
+import { priors } from "./priors.js";
+
+/** The resident that holds the training data. */
+export const DATA = "data";
+
+/** The resident that holds an optimizer's slot of a parameter. */
+export function slotState(parameter: string, slot: string): string {
+  return `${parameter}/${slot}`;
+}
+
+/** A model's parts as functions of tensors. Rows of data are `[batch, size]`, latents `[batch, latent]`. */
+export interface ModelFunctions {
+  /** The parameter tensors, by name. */
+  readonly parameters: ReadonlyMap<string, Tensor>;
+  /** Data as they are stored, bytes or floats, to data as the model sees them. */
+  prepare(stored: Tensor): Tensor;
+  encode(x: Tensor): LatentDistribution;
+  /** Latents to the likelihood's parameters, as rows. */
+  decode(z: Tensor): Tensor;
+  /** E[x|z] from what `decode` gives. */
+  mean(head: Tensor): Tensor;
+  /** log p(x|z), `[batch]`. */
+  logLikelihood(x: Tensor, z: Tensor): Tensor;
+  /** KL contributions `[batch, k]`. */
+  kl(posterior: LatentDistribution, z: Tensor, estimate: KlEstimate): Tensor;
+  samplePrior(rows: number, noise: Noise): Tensor;
+  /** log p(x|z) + log p(z) − log q(z|x) at `samples` draws per row, `[batch, samples]`. */
+  importanceLogWeights(x: Tensor, samples: number, noise: Noise): Tensor;
+}
+
+/** The functions of a model. All of them share one tensor per parameter. */
+export function modelFunctions({ config, encoder, decoder, parameters: specs, prior, likelihood }: Architecture): ModelFunctions {
+  const parameters = new Map(specs.map(({ name, shape }) => [name, state(name, shape)]));
+  const parameter = ({ name }: NamedParameter): Tensor => parameters.get(name)!;
+  const own = (named: readonly NamedParameter[]): Readonly<Record<string, Tensor>> =>
+    Object.fromEntries(named.map((spec) => [spec.name.slice(spec.name.indexOf(".") + 1), parameter(spec)]));
+  const [priorTensors, likelihoodTensors] = [own(prior), own(likelihood)];
+  const likelihoodOf = likelihoods.of(config.likelihood);
+  const priorOf = priors.of(config.prior);
+  const posteriorOf = posteriors.of(config.posterior);
+
+  const encoderHead = (x: Tensor): Tensor => applyStack(encoder, reshape(x, [x.shape[0]!, ...config.input]), parameter);
+  const distribution = (head: Tensor): LatentDistribution => posteriorOf.distribution(config.posterior, head, config.latent);
+  const decode = (z: Tensor): Tensor => rowsOf(applyStack(decoder, z, parameter));
+  const logPrior = (z: Tensor): Tensor => priorOf.logDensity(config.prior, z, priorTensors);
+  const logLikelihood = (x: Tensor, z: Tensor): Tensor =>
+    sumColumns(likelihoodOf.logDensity(config.likelihood, x, decode(z), likelihoodTensors));
+  return {
+    parameters,
+    prepare: (stored) => {
+      const scaled = stored.dtype === "uint8" ? multiply(cast(stored), 1 / 255) : stored;
+      return likelihoodOf.prepare?.(config.likelihood, scaled) ?? scaled;
+    },
+    encode: (x) => distribution(encoderHead(x)),
+    decode,
+    mean: (head) => likelihoodOf.mean(config.likelihood, head, likelihoodTensors),
+    logLikelihood,
+    kl: (posterior, z, estimate) => {
+      const closed = estimate === "closed" ? priorOf.kl?.(config.prior, posterior, priorTensors) : undefined;
+      if (closed !== undefined) return closed;
+      const [logQ, logP] = [posterior.logDensity(z), logPrior(z)];
+      // Contributions can be told apart only where both sides have the same ones.
+      return logQ.shape[1] === logP.shape[1] ? subtract(logQ, logP) : column(subtract(sumColumns(logQ), sumColumns(logP)));
+    },
+    samplePrior: (rows, noise) => priorOf.sample(config.prior, rows, config.latent, noise, priorTensors),
+    importanceLogWeights: (x, samples, noise) => {
+      const rows = x.shape[0]!;
+      // The encoder runs once per row; its output and the row are then repeated for the draws.
+      const posterior = distribution(repeatRows(encoderHead(x), samples));
+      const z = posterior.sample(noise);
+      const ratio = subtract(sumColumns(logPrior(z)), sumColumns(posterior.logDensity(z)));
+      return reshape(add(logLikelihood(repeatRows(x, samples), z), ratio), [rows, samples]);
+    },
+  };
+}
+
+/** What a training step is built for. */
+export interface TrainingStep {
+  /** Rows of the resident data set, and how they are stored. */
+  readonly rows: number;
+  readonly dtype: DType;
+  readonly batchSize: number;
+  readonly shuffle: boolean;
+  readonly optimizer: Optimizer;
+  /** The step counter at which the optimizer began. */
+  readonly optimizerStart: number;
+}
+
+/** One training step: gather a batch, forward, backward, update; one row of terms. */
+export function trainingGraph(architecture: Architecture, options: TrainingStep): SessionGraph {
+  const { rows, dtype, batchSize, shuffle, optimizer, optimizerStart } = options;
+  const indices = shuffledIndices({ rows, batch: batchSize, shuffle, stream: streams.batchOrder });
+  const batch = gather(state(DATA, [rows, architecture.size], dtype), indices);
+  const model = modelFunctions(architecture);
+  const terms = objectiveTerms(architecture, model, model.prepare(batch), new Noise());
+  const parameters = [...model.parameters];
+  const gradients = grad(
+    terms.loss,
+    parameters.map(([, tensor]) => tensor),
+  );
+  const updates = optimizerUpdates(
+    optimizer,
+    parameters.map(([name, parameter], index) => ({ name, parameter, gradient: gradients[index]! })),
+    (parameter, slot, shape) => state(slotState(parameter, slot), shape),
+    subtract(step(), optimizerStart),
+  );
+  return { terms, updates };
+}
+
+/** The objective's terms for a prepared batch. */
+export function objectiveTerms({ config }: Architecture, model: ModelFunctions, x: Tensor, noise: Noise): ReturnType<typeof termsOf> {
+  const posterior = model.encode(x);
+  const context: ObjectiveContext = {
+    x,
+    posterior,
+    step: step(),
+    sample: () => posterior.sample(noise),
+    logLikelihood: (z) => model.logLikelihood(x, z),
+    kl: (z, estimate) => model.kl(posterior, z, estimate),
+    importanceLogWeights: (samples) => model.importanceLogWeights(x, samples, noise),
+  };
+  return termsOf(config.objective, context);
+}
+
+function termsOf(objective: Architecture["config"]["objective"], context: ObjectiveContext) {
+  return objectives.of(objective).terms(objective, context);
+}
+
+/** Gives every parameter its first value; to be run once, at the initialization step. */
+export function initialGraph({ parameters }: Architecture): SessionGraph {
+  // What begins with zeros is so already.
+  const drawn = parameters.map((spec, stream) => ({ ...spec, stream })).filter(({ initializer }) => initializer !== "zeros");
+  return { updates: drawn.map((spec) => [state(spec.name, spec.shape), initialValue(spec, spec.stream)]) };
+}
+
+/** Rows of data that a caller hands in for one run. */
+function dataInput({ size }: Architecture, batch: number, dtype: DType): Tensor {
+  return input("x", [batch, size], dtype);
+}
+
+/** `x` → mean and standardDeviation of q(z|x). */
+export function encodeGraph(architecture: Architecture, batch: number, dtype: DType): SessionGraph {
+  const model = modelFunctions(architecture);
+  const { mean, standardDeviation } = model.encode(model.prepare(dataInput(architecture, batch, dtype)));
+  return { outputs: { mean, standardDeviation } };
+}
+
+/** `x` → E[x|z] at the posterior's mean. */
+export function reconstructGraph(architecture: Architecture, batch: number, dtype: DType): SessionGraph {
+  const model = modelFunctions(architecture);
+  const { mean } = model.encode(model.prepare(dataInput(architecture, batch, dtype)));
+  return { outputs: { mean: model.mean(model.decode(mean)) } };
+}
+
+/** `z` → E[x|z]. */
+export function decodeGraph(architecture: Architecture, batch: number): SessionGraph {
+  const model = modelFunctions(architecture);
+  const z = input("z", [batch, architecture.config.latent]);
+  return { outputs: { mean: model.mean(model.decode(z)) } };
+}
+
+/** Draws from the prior, multiplied by the input `temperature`, → E[x|z]. */
+export function sampleGraph(architecture: Architecture, batch: number): SessionGraph {
+  const model = modelFunctions(architecture);
+  const z = multiply(model.samplePrior(batch, new Noise(streams.prior)), input("temperature", []));
+  return { outputs: { mean: model.mean(model.decode(z)) } };
+}
+
+/** `x` → the parts of the ELBO (β = 1) for every row, at one draw of z. */
+export function elboGraph(architecture: Architecture, batch: number, dtype: DType): SessionGraph {
+  const model = modelFunctions(architecture);
+  const x = model.prepare(dataInput(architecture, batch, dtype));
+  const posterior = model.encode(x);
+  const z = posterior.sample(new Noise(streams.evaluation));
+  return { outputs: { reconstruction: model.logLikelihood(x, z), kl: model.kl(posterior, z, "closed"), mean: posterior.mean } };
+}
+
+/** `x` → log importance weights of `samples` draws for every row. */
+export function importanceGraph(architecture: Architecture, batch: number, samples: number, dtype: DType): SessionGraph {
+  const model = modelFunctions(architecture);
+  const x = model.prepare(dataInput(architecture, batch, dtype));
+  return { outputs: { logWeights: model.importanceLogWeights(x, samples, new Noise(streams.evaluation)) } };
+}
+
+function rowsOf(x: Tensor): Tensor {
+  return reshape(x, [x.shape[0]!, sizeOf(x.shape.slice(1))]);
+}
+
+function sumColumns(x: Tensor): Tensor {
+  return sum(x, { axes: [1] });
+}
+
+function column(x: Tensor): Tensor {
+  return reshape(x, [x.shape[0]!, 1]);
+}
+
+/** Every row `times` times in a row: `[batch, …]` → `[batch · times, …]`. */
+function repeatRows(x: Tensor, times: number): Tensor {
+  const [rows, ...rest] = x.shape as [number, ...Shape];
+  return reshape(broadcastTo(reshape(x, [rows, 1, ...rest]), [rows, times, ...rest]), [rows * times, ...rest]);
+}

@@ -1,0 +1,202 @@
+// What a trained model is asked: encode, decode, reconstruct, sample, interpolate. Rows go through in batches of a fixed
+// size, each one native call; between them the event loop turns.
+import { VaeError } from "../errors.js";
+import type { DataSource } from "../io/dataset.js";
+import type { HostArray } from "../runtime/native.js";
+import type { SessionGraph } from "../runtime/session.js";
+import type { Architecture } from "./architecture.js";
+import { decodeGraph, encodeGraph, reconstructGraph, sampleGraph } from "./graph.js";
+import { batches, batchFor, ownRows } from "./rows.js";
+import type { Weights } from "./weights.js";
+
+/** A model as inference sees it. */
+export interface Inference {
+  readonly architecture: Architecture;
+  readonly weights: Weights;
+}
+
+/** q(z|x) of every row, `rows × latent` each, row-major. */
+export interface Encoding {
+  readonly mean: Float32Array;
+  readonly standardDeviation: Float32Array;
+}
+
+export async function encode(model: Inference, source: DataSource): Promise<Encoding> {
+  const { architecture } = model;
+  const { latent } = architecture.config;
+  const { data } = await ownRows(architecture, source, "encode");
+  const dtype = data instanceof Uint8Array ? "uint8" : "float32";
+  const { mean, standardDeviation } = await runRows(
+    model,
+    "encode",
+    data,
+    architecture.size,
+    { mean: latent, standardDeviation: latent },
+    {
+      key: `encode ${dtype}`,
+      input: "x",
+      graph: (batch) => encodeGraph(architecture, batch, dtype),
+    },
+  );
+  return { mean: mean!, standardDeviation: standardDeviation! };
+}
+
+export async function reconstruct(model: Inference, source: DataSource): Promise<Float32Array> {
+  const { architecture } = model;
+  const { data } = await ownRows(architecture, source, "reconstruct");
+  const dtype = data instanceof Uint8Array ? "uint8" : "float32";
+  const { mean } = await runRows(
+    model,
+    "reconstruct",
+    data,
+    architecture.size,
+    { mean: architecture.size },
+    {
+      key: `reconstruct ${dtype}`,
+      input: "x",
+      graph: (batch) => reconstructGraph(architecture, batch, dtype),
+    },
+  );
+  return mean!;
+}
+
+/** Latents: `n × latent` values, or an array of latents. */
+export type Latents = Float32Array | readonly ArrayLike<number>[];
+
+export async function decode(model: Inference, latents: Latents): Promise<Float32Array> {
+  const { architecture } = model;
+  const { latent } = architecture.config;
+  const rows = latentRows(latents, latent);
+  const { mean } = await runRows(
+    model,
+    "decode",
+    rows,
+    latent,
+    { mean: architecture.size },
+    {
+      key: "decode",
+      input: "z",
+      graph: (batch) => decodeGraph(architecture, batch),
+    },
+  );
+  return mean!;
+}
+
+/** @param draw which of the endless batches of draws of a seed is the first */
+export async function sample(
+  model: Inference,
+  request: { readonly count: number; readonly temperature: number; readonly seed: number; readonly draw: number },
+): Promise<Float32Array> {
+  const { architecture, weights } = model;
+  const { count, temperature, seed, draw } = request;
+  const { size } = architecture;
+  const batch = batchFor(count);
+  const result = new Float32Array(count * size);
+  for (let start = 0; start < count; start += batch) {
+    const firstStep = draw + start / batch;
+    const inputs = { temperature: Float32Array.of(temperature) };
+    const { outputs } = await weights.run(
+      `sample ${batch}`,
+      () => sampleGraph(architecture, batch),
+      { steps: 1, firstStep, seed, inputs },
+      "sample",
+    );
+    result.set(outputs.mean!.subarray(0, Math.min(batch, count - start) * size), start * size);
+  }
+  return result;
+}
+
+export interface InterpolateOptions {
+  /**
+   * Along the great circle instead of the straight line (White 2016): Gaussian latents of many dimensions lie near a
+   * sphere, and a straight line leaves it. Default false.
+   */
+  readonly spherical?: boolean;
+}
+
+/** From row `from` to row `to`, both included, through the means of their posteriors. */
+export async function interpolate(
+  model: Inference,
+  ends: readonly [from: DataSource, to: DataSource],
+  steps: number,
+  spherical: boolean,
+): Promise<Float32Array> {
+  const { architecture } = model;
+  const [from, to] = await Promise.all(
+    ends.map(async (end) => {
+      const { data, rows } = await ownRows(architecture, end, "interpolate");
+      if (rows === 1) return (await encode(model, data)).mean;
+      throw new VaeError({ code: "shape", operation: "interpolate", expected: "one row at each end", received: `${rows} rows` });
+    }),
+  );
+  const latent = architecture.config.latent;
+  const path = new Float32Array(steps * latent);
+  for (let index = 0; index < steps; index++) {
+    const t = steps === 1 ? 0 : index / (steps - 1);
+    path.set(spherical ? greatCircle(from!, to!, t) : weighted(from!, 1 - t, to!, t), index * latent);
+  }
+  return decode(model, path);
+}
+
+/** Shoemake's spherical interpolation; a straight line where the ends point the same way. */
+function greatCircle(a: Float32Array, b: Float32Array, t: number): Float32Array {
+  const dot = a.reduce((total, value, index) => total + value * b[index]!, 0);
+  const angle = Math.acos(Math.min(1, Math.max(-1, dot / (Math.hypot(...a) * Math.hypot(...b) || 1))));
+  if (Math.sin(angle) < 1e-6) return weighted(a, 1 - t, b, t);
+  return weighted(a, Math.sin((1 - t) * angle) / Math.sin(angle), b, Math.sin(t * angle) / Math.sin(angle));
+}
+
+function weighted(a: Float32Array, weightA: number, b: Float32Array, weightB: number): Float32Array {
+  return a.map((value, index) => weightA * value + weightB * b[index]!);
+}
+
+function latentRows(latents: Latents, latent: number): Float32Array {
+  const flat = latents instanceof Float32Array ? latents.slice() : Array.isArray(latents) ? rowsToArray(latents, latent) : undefined;
+  if (flat !== undefined && flat.length > 0 && flat.length % latent === 0) return flat;
+  throw new VaeError({
+    code: "shape",
+    operation: "decode",
+    expected: `n × ${latent} latent values in a Float32Array, or an array of latents of ${latent} numbers`,
+    received: flat === undefined ? typeof latents : `${flat.length} values`,
+  });
+}
+
+function rowsToArray(rows: readonly ArrayLike<number>[], latent: number): Float32Array {
+  const flat = new Float32Array(rows.length * latent);
+  rows.forEach((row, index) => {
+    if (row?.length !== latent) {
+      const received = `${row?.length ?? "no"} values at index ${index}`;
+      throw new VaeError({ code: "shape", operation: "decode", expected: `latents of ${latent} numbers`, received });
+    }
+    flat.set(row, index * latent);
+  });
+  return flat;
+}
+
+interface RowGraph {
+  /** Tells this graph from the model's others. */
+  readonly key: string;
+  readonly input: string;
+  graph(batch: number): SessionGraph;
+}
+
+/** Runs rows through a graph of a fixed batch size; `widths` are the outputs with their values per row. */
+async function runRows(
+  { weights }: Inference,
+  operation: string,
+  data: Float32Array | Uint8Array,
+  size: number,
+  widths: Readonly<Record<string, number>>,
+  { key, input, graph }: RowGraph,
+): Promise<Record<string, Float32Array>> {
+  const rows = data.length / size;
+  const batch = batchFor(rows);
+  const names = Object.keys(widths);
+  const results = Object.fromEntries(names.map((name) => [name, new Float32Array(rows * widths[name]!)]));
+  for (const { start, count, values } of batches<Float32Array | Uint8Array>(data, { rows, size, batch, operation })) {
+    const inputs: Record<string, HostArray> = { [input]: values };
+    const { outputs } = await weights.run(`${key} ${batch}`, () => graph(batch), { steps: 1, inputs }, operation);
+    for (const name of names) results[name]!.set(outputs[name]!.subarray(0, count * widths[name]!), start * widths[name]!);
+  }
+  return results;
+}

@@ -1,0 +1,135 @@
+import {
+  add,
+  exp,
+  greaterEqual,
+  less,
+  multiply,
+  type Shape,
+  sigmoid,
+  softplus,
+  square,
+  subtract,
+  type Tensor,
+  uniform,
+} from "../graph/index.js";
+import { type Behaviour, type Fields, type ParameterSpec, Registry, type Tagged } from "../nn/index.js";
+import { streams } from "./noise.js";
+
+/** The family of p(x|z), as frozen plain data. */
+export type Likelihood = Tagged;
+
+type Parameters = Readonly<Record<string, Tensor>>;
+
+/**
+ * What the likelihoods of one kind do. Data and decoder outputs come as rows: `[batch, size]`, with size the number of
+ * values in a sample, and `[batch, product(headShape)]`.
+ */
+export interface LikelihoodBehaviour<L extends Likelihood = Likelihood> extends Behaviour {
+  parse(options: Fields): L;
+  /** The shape of what the decoder must give for one sample of shape `input`. */
+  headShape(likelihood: L, input: Shape): Shape;
+  /** What is learned beside the decoder; nothing when left out. */
+  parameters?(likelihood: L, input: Shape): Readonly<Record<string, ParameterSpec>>;
+  /** The values that data may have; any finite ones when left out. */
+  range?(likelihood: L): { readonly low: number; readonly high: number };
+  /** Changes a batch before anything sees it (binarization, dequantization). */
+  prepare?(likelihood: L, x: Tensor): Tensor;
+  /** `[batch, k]`, contributions whose sum over k is log p(x|z) in nats. */
+  logDensity(likelihood: L, x: Tensor, head: Tensor, parameters: Parameters): Tensor;
+  /** E[x|z], `[batch, size]`, in data space. */
+  mean(likelihood: L, head: Tensor, parameters: Parameters): Tensor;
+}
+
+export const likelihoods = new Registry<LikelihoodBehaviour>("likelihood");
+
+/** Adds a kind of likelihood. */
+export function defineLikelihood<L extends Likelihood>(kind: string, behaviour: LikelihoodBehaviour<L>): void {
+  likelihoods.define(kind, behaviour);
+}
+
+interface Bernoulli extends Likelihood {
+  readonly kind: "bernoulli";
+  readonly binarize: "none" | "threshold" | "stochastic";
+}
+
+export interface BernoulliOptions {
+  /**
+   * `"none"` (default) takes the data as they are: values between 0 and 1 count as probabilities, which gives the usual
+   * cross-entropy but not a density; `"threshold"` makes values of at least ½ 1 and others 0; `"stochastic"` draws 0 or 1
+   * anew on every step, with the value as probability (Burda et al. 2015).
+   */
+  readonly binarize?: "none" | "threshold" | "stochastic";
+}
+
+/** Independent Bernoulli values in [0, 1]; the decoder gives logits. */
+export function bernoulli(options: BernoulliOptions = {}): Likelihood {
+  return likelihoods.parse({ ...options, kind: "bernoulli" }, "bernoulli");
+}
+
+defineLikelihood<Bernoulli>("bernoulli", {
+  parse: (options) => ({ kind: "bernoulli", binarize: options.choice("binarize", ["none", "threshold", "stochastic"], "none") }),
+  headShape: (_, input) => input,
+  range: () => ({ low: 0, high: 1 }),
+  prepare: ({ binarize }, x) => {
+    if (binarize === "none") return x;
+    return binarize === "threshold" ? greaterEqual(x, 0.5) : less(uniform(x.shape, streams.binarization), x);
+  },
+  // x log p + (1 − x) log(1 − p) with p = sigmoid(l) is x·l − softplus(l): finite for every finite logit.
+  logDensity: (_, x, logits) => subtract(multiply(x, logits), softplus(logits)),
+  mean: (_, logits) => sigmoid(logits),
+});
+
+interface Gaussian extends Likelihood {
+  readonly kind: "gaussian";
+  readonly scale: number | "learned" | "perDimension";
+  readonly minimumScale: number;
+}
+
+export interface GaussianLikelihoodOptions {
+  /**
+   * The standard deviation σ: a number (default 1), `"learned"` for one learned σ (σ-VAE, Rybkin et al. 2021), or
+   * `"perDimension"` for a learned σ of every value.
+   */
+  readonly scale?: number | "learned" | "perDimension";
+  /** What a learned σ cannot fall below; default 0.001. */
+  readonly minimumScale?: number;
+}
+
+/** Independent Gaussian values; the decoder gives means. */
+export function gaussian(options: GaussianLikelihoodOptions = {}): Likelihood {
+  return likelihoods.parse({ ...options, kind: "gaussian" }, "gaussian");
+}
+
+defineLikelihood<Gaussian>("gaussian", {
+  parse: (options) => {
+    const raw = options.raw("scale");
+    const scale =
+      typeof raw === "string"
+        ? options.choice("scale", ["learned", "perDimension"])
+        : options.number("scale", { above: 0, maximum: 1e18 }, 1);
+    return { kind: "gaussian", scale, minimumScale: options.number("minimumScale", { minimum: 1e-18, maximum: 1 }, 1e-3) };
+  },
+  headShape: (_, input) => input,
+  parameters: ({ scale }, input): Readonly<Record<string, ParameterSpec>> => {
+    if (typeof scale === "number") return {};
+    return {
+      logScale: { shape: scale === "learned" ? [] : [input.reduce((size, dimension) => size * dimension, 1)], initializer: "zeros" },
+    };
+  },
+  // log N(x; μ, σ²) = −½ ((x − μ)/σ)² − log σ − ½ log 2π
+  logDensity: (likelihood, x, mean, { logScale }) => {
+    const { scale } = likelihood;
+    const constant = -0.5 * Math.log(2 * Math.PI);
+    const squares = square(subtract(x, mean));
+    if (typeof scale === "number") return add(multiply(-0.5 / scale ** 2, squares), constant - Math.log(scale));
+    const bounded = boundedLogScale(likelihood, logScale!);
+    return add(subtract(multiply(multiply(-0.5, squares), exp(multiply(-2, bounded))), bounded), constant);
+  },
+  mean: (_, head) => head,
+});
+
+/** Softly bounded from below, so that there is always a way back up (a hard clamp has no gradient there). */
+function boundedLogScale({ minimumScale }: Gaussian, logScale: Tensor): Tensor {
+  const low = Math.log(minimumScale);
+  return add(low, softplus(subtract(logScale, low)));
+}

@@ -1,0 +1,92 @@
+import { add, clamp, exp, multiply, type Shape, slice, square, subtract, type Tensor } from "../graph/index.js";
+import { type Behaviour, type Fields, Registry, type Tagged } from "../nn/index.js";
+import type { Noise } from "./noise.js";
+
+/** The family of q(z|x), as frozen plain data. */
+export type Posterior = Tagged;
+
+/** A distribution over latents for every row of a batch, as tensors. */
+export interface LatentDistribution {
+  /** What it is, for priors that know a closed form of the divergence from it: `"gaussian"`. */
+  readonly family: string;
+  /** `[batch, latent]`. */
+  readonly mean: Tensor;
+  /** `[batch, latent]`. */
+  readonly standardDeviation: Tensor;
+  /** A draw `[batch, latent]` through which gradients flow back to the distribution. */
+  sample(noise: Noise): Tensor;
+  /** `[batch, k]`, contributions whose sum over k is log q(z|x) in nats; k is `latent` where dimensions are independent. */
+  logDensity(z: Tensor): Tensor;
+}
+
+/** A Gaussian with independent dimensions. */
+export interface GaussianDistribution extends LatentDistribution {
+  readonly family: "gaussian";
+  readonly logVariance: Tensor;
+}
+
+/** What the posteriors of one kind do. */
+export interface PosteriorBehaviour<P extends Posterior = Posterior> extends Behaviour {
+  parse(options: Fields): P;
+  /** The shape of what the encoder must give for one sample. */
+  headShape(posterior: P, latent: number): Shape;
+  /** The distribution that the encoder's output `[batch, ...headShape]` stands for. */
+  distribution(posterior: P, head: Tensor, latent: number): LatentDistribution;
+}
+
+export const posteriors = new Registry<PosteriorBehaviour>("posterior");
+
+/** Adds a kind of posterior. */
+export function definePosterior<P extends Posterior>(kind: string, behaviour: PosteriorBehaviour<P>): void {
+  posteriors.define(kind, behaviour);
+}
+
+interface Gaussian extends Posterior {
+  readonly kind: "gaussian";
+  readonly logVarianceRange: readonly [low: number, high: number];
+}
+
+/** A posterior with independent Gaussian dimensions (Kingma & Welling 2014). */
+export function gaussianPosterior(options: { logVarianceRange?: readonly [low: number, high: number] } = {}): Posterior {
+  return posteriors.parse({ ...options, kind: "gaussian" }, "gaussianPosterior");
+}
+
+definePosterior<Gaussian>("gaussian", {
+  parse: (options) => {
+    const [low, high, ...rest] = (options.raw("logVarianceRange") as readonly unknown[] | undefined) ?? [-30, 20];
+    if (typeof low !== "number" || typeof high !== "number" || rest.length > 0 || !(low < high) || !Number.isFinite(high - low)) {
+      throw options.wrong("logVarianceRange", "two finite numbers [low, high] with low < high");
+    }
+    return { kind: "gaussian", logVarianceRange: [low, high] };
+  },
+  headShape: (_, latent) => [2 * latent],
+  distribution: ({ logVarianceRange: [low, high] }, head, latent): GaussianDistribution => {
+    const batch = head.shape[0]!;
+    const mean = slice(head, [0, 0], [batch, latent]);
+    // Outside of the range exp overflows or the density becomes a spike that float32 cannot hold.
+    const logVariance = clamp(slice(head, [0, latent], [batch, 2 * latent]), low, high);
+    return gaussianDistribution(mean, logVariance);
+  },
+});
+
+/** The Gaussian with these means and log-variances. */
+export function gaussianDistribution(mean: Tensor, logVariance: Tensor): GaussianDistribution {
+  const standardDeviation = exp(multiply(0.5, logVariance));
+  return {
+    family: "gaussian",
+    mean,
+    standardDeviation,
+    logVariance,
+    sample: (noise) => add(mean, multiply(standardDeviation, noise.normal(mean.shape))),
+    // log N(z; μ, σ²) = −½ (log 2π + log σ² + (z − μ)²/σ²)
+    logDensity: (z) => {
+      const distance = multiply(square(subtract(z, mean)), exp(multiply(-1, logVariance)));
+      return multiply(-0.5, add(add(logVariance, Math.log(2 * Math.PI)), distance));
+    },
+  };
+}
+
+/** Whether a distribution is the Gaussian above. */
+export function isGaussian(distribution: LatentDistribution): distribution is GaussianDistribution {
+  return distribution.family === "gaussian" && "logVariance" in distribution;
+}

@@ -1,0 +1,52 @@
+// Rows of a caller's data on their way to the device: copied, checked, and cut into batches of a fixed size.
+import { checkValues } from "../io/check.js";
+import { checkAttached, type DataSource, type Dataset, toDataset } from "../io/dataset.js";
+import type { Architecture } from "./architecture.js";
+import { likelihoods } from "./likelihoods.js";
+
+/**
+ * Rows of a caller's data. Typed arrays and rows in arrays are copied before this returns: what the caller does with theirs
+ * after the call does not matter. A `Dataset` is used as it is, so that large ones are not held twice; when its buffer is
+ * transferred while it is needed, that is `"detached"`.
+ */
+export function ownRows({ config }: Architecture, source: DataSource, operation: string): Dataset | Promise<Dataset> {
+  return toDataset(source, config.input, operation);
+}
+
+/** Throws `"data"` at the first value that is not finite or that the likelihood does not take. */
+export async function checkRows({ config }: Architecture, dataset: Dataset, operation: string): Promise<void> {
+  await checkValues(dataset, likelihoods.of(config.likelihood).range?.(config.likelihood), operation);
+}
+
+/** The batch size for `rows` rows: a power of two, so that calls of any length share few compiled graphs. */
+export function batchFor(rows: number, limit = 512): number {
+  return Math.min(limit, 2 ** Math.ceil(Math.log2(rows)));
+}
+
+/** One batch of rows: of full size, the last one padded with zeros. */
+export interface RowBatch<T extends Float32Array | Uint8Array> {
+  readonly index: number;
+  /** The first row, and how many of the batch's rows are real. */
+  readonly start: number;
+  readonly count: number;
+  readonly values: T;
+}
+
+/** Cuts rows of `size` values into batches of exactly `batch` rows; throws `"detached"` when their buffer is gone. */
+export function* batches<T extends Float32Array | Uint8Array>(
+  data: T,
+  { rows, size, batch, operation }: { readonly rows: number; readonly size: number; readonly batch: number; readonly operation: string },
+): Generator<RowBatch<T>> {
+  for (let start = 0, index = 0; start < rows; start += batch, index++) {
+    checkAttached(operation, data);
+    const count = Math.min(batch, rows - start);
+    const view = data.subarray(start * size, (start + count) * size) as T;
+    if (count === batch) {
+      yield { index, start, count, values: view };
+      continue;
+    }
+    const padded = (data instanceof Uint8Array ? new Uint8Array(batch * size) : new Float32Array(batch * size)) as T;
+    padded.set(view);
+    yield { index, start, count, values: padded };
+  }
+}

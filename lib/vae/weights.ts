@@ -1,0 +1,216 @@
+import { VaeError } from "../errors.js";
+import { type DType, type Shape, sizeOf } from "../graph/index.js";
+import { INITIALIZATION_STEP } from "../nn/index.js";
+import { Device, type DeviceOptions, type Resident } from "../runtime/device.js";
+import type { HostArray } from "../runtime/native.js";
+import type { RunRequest, Session, SessionGraph, SessionResult } from "../runtime/session.js";
+import type { Architecture } from "./architecture.js";
+import { initialGraph } from "./graph.js";
+
+/** Values with their shape, row-major. */
+export interface NamedArray {
+  readonly data: Float32Array;
+  readonly shape: Shape;
+}
+
+/** Bytes that a model holds on its device. */
+export interface MemoryUse {
+  /** Weights. */
+  readonly parameters: number;
+  /** Optimizer state. */
+  readonly optimizer: number;
+  /** Training data, while training. */
+  readonly data: number;
+  /** Intermediate results of compiled graphs. */
+  readonly sessions: number;
+}
+
+/** Compiled graphs kept for the next call; the least recently used one makes room. */
+const CACHED_SESSIONS = 8;
+
+interface CachedSession {
+  readonly session: Session;
+  running: number;
+}
+
+/**
+ * A model's tensors on its device, and the compiled graphs that use them. Everything queues up on the device, so a read
+ * behind a training run sees the weights after it.
+ */
+export class Weights {
+  readonly #architecture: Architecture;
+  #options: DeviceOptions;
+  #device: Device;
+  /** Everything resident, by name: parameters, optimizer slots, training data. */
+  readonly #residents = new Map<string, Resident>();
+  readonly #sessions = new Map<string, CachedSession>();
+  #initial: ReadonlyMap<string, NamedArray> | undefined;
+  #ready: Promise<void> | undefined;
+  #disposed = false;
+
+  /** @param initial values of all parameters to begin with, and of optimizer slots; drawn from the seed when left out */
+  constructor(architecture: Architecture, options: DeviceOptions, initial?: ReadonlyMap<string, NamedArray>) {
+    this.#architecture = architecture;
+    this.#options = options;
+    this.#device = Device.open(options);
+    this.#initial = initial;
+  }
+
+  get device(): Device {
+    return this.#device;
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /** Throws `"disposed"` after {@link Weights.dispose}. */
+  check(operation: string): void {
+    if (!this.#disposed) return;
+    throw new VaeError({ code: "disposed", operation, problem: "the model was disposed", hint: "make a new one, or load it again" });
+  }
+
+  /** Puts the first values on the device, once; every use waits for it. */
+  ready(operation: string): Promise<void> {
+    this.check(operation);
+    this.#ready ??= this.#initialize();
+    return this.#ready;
+  }
+
+  /** Declares a float32 tensor, zero-filled when new. */
+  declare(name: string, shape: Shape, dtype: DType = "float32"): Resident {
+    const resident = this.#residents.get(name) ?? this.#device.resident(name, shape, dtype);
+    this.#residents.set(name, resident);
+    return resident;
+  }
+
+  has(name: string): boolean {
+    return this.#residents.has(name);
+  }
+
+  release(name: string): void {
+    this.#residents.get(name)?.release();
+    this.#residents.delete(name);
+  }
+
+  /** Names of what is resident and passes the filter. */
+  names(filter: (name: string) => boolean): readonly string[] {
+    return [...this.#residents.keys()].filter(filter);
+  }
+
+  /** Copies tensors out, behind everything queued. */
+  async read(names: readonly string[], operation: string): Promise<Map<string, NamedArray>> {
+    await this.ready(operation);
+    this.check(operation);
+    const reading = names.map(async (name) => {
+      const resident = this.#residents.get(name)!;
+      return [name, { data: float32(await resident.read()), shape: resident.shape }] as const;
+    });
+    return new Map(await Promise.all(reading));
+  }
+
+  /** Overwrites tensors, behind everything queued. */
+  async write(values: ReadonlyMap<string, { readonly data: Float32Array }>, operation: string): Promise<void> {
+    await this.ready(operation);
+    this.check(operation);
+    await Promise.all([...values].map(([name, { data }]) => this.#residents.get(name)!.write(data)));
+  }
+
+  /** Compiles a graph that the caller disposes of. */
+  open(graph: SessionGraph): Session {
+    return this.#device.session(graph);
+  }
+
+  /** Runs a graph, compiled at its first use under this key. */
+  async run(key: string, build: () => SessionGraph, request: RunRequest, operation: string): Promise<SessionResult> {
+    await this.ready(operation);
+    this.check(operation);
+    const cached = this.#sessions.get(key) ?? { session: this.open(build()), running: 0 };
+    this.#sessions.delete(key);
+    this.#sessions.set(key, cached);
+    cached.running++;
+    try {
+      return await cached.session.run(request);
+    } finally {
+      cached.running--;
+      this.#evict();
+    }
+  }
+
+  /** Moves everything to as many threads; compiled graphs are dropped. */
+  async useThreads(threads: number, operation: string): Promise<void> {
+    await this.ready(operation);
+    if (threads === this.#device.threads) return;
+    this.#ready = this.#reopen({ ...this.#options, threads }, operation);
+    await this.#ready;
+  }
+
+  memory(): MemoryUse {
+    const use = { parameters: 0, optimizer: 0, data: 0, sessions: 0 };
+    const parameters = new Set(this.#architecture.parameters.map(({ name }) => name));
+    for (const { name, shape, dtype } of this.#residents.values()) {
+      const bytes = sizeOf(shape) * (dtype === "uint8" ? 1 : 4);
+      use[parameters.has(name) ? "parameters" : name.includes("/") ? "optimizer" : "data"] += bytes;
+    }
+    for (const { session } of this.#sessions.values()) {
+      const { arena, scratch } = session.memory();
+      use.sessions += arena + scratch;
+    }
+    return use;
+  }
+
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    this.#close();
+  }
+
+  async #initialize(): Promise<void> {
+    const { parameters, config } = this.#architecture;
+    for (const { name, shape } of parameters) this.declare(name, shape);
+    if (this.#initial !== undefined) {
+      const writing = [...this.#initial].map(([name, { data, shape }]) => this.declare(name, shape).write(data));
+      this.#initial = undefined;
+      await Promise.all(writing);
+      return;
+    }
+    const graph = initialGraph(this.#architecture);
+    if (graph.updates?.length === 0) return;
+    const drawing = this.open(graph);
+    try {
+      await drawing.run({ firstStep: INITIALIZATION_STEP, seed: config.seed });
+    } finally {
+      drawing.dispose();
+    }
+  }
+
+  async #reopen(options: DeviceOptions, operation: string): Promise<void> {
+    const old = [...this.#residents.values()];
+    const values = await Promise.all(old.map((resident) => resident.read()));
+    this.check(operation);
+    this.#close();
+    this.#residents.clear();
+    this.#options = options;
+    this.#device = Device.open(options);
+    await Promise.all(old.map(({ name, shape, dtype }, index) => this.declare(name, shape, dtype).write(values[index]!)));
+  }
+
+  #evict(): void {
+    for (const [key, { session, running }] of this.#sessions) {
+      if (this.#sessions.size <= CACHED_SESSIONS) return;
+      if (running > 0) continue;
+      session.dispose();
+      this.#sessions.delete(key);
+    }
+  }
+
+  #close(): void {
+    for (const { session } of this.#sessions.values()) session.dispose();
+    this.#sessions.clear();
+    this.#device.dispose();
+  }
+}
+
+function float32(array: HostArray): Float32Array {
+  return array instanceof Float32Array ? array : Float32Array.from(array);
+}
