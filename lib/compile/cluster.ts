@@ -1,16 +1,16 @@
 // Fusion. A cluster is what one kernel call computes: an elementwise program with optional reductions (map), or a
-// matrix product with such a program as its epilogue (matmul), or one op with a kernel of its own. Clusters grow
+// matrix product or convolution with such a program as its epilogue (product), or one op with a kernel of its own. Clusters grow
 // greedily in topological order: a node joins the clusters that make its inputs whenever that leaves the cluster
 // graph acyclic and all operands expressible as strides over one iteration space.
 import { VaeError } from "../errors.js";
 import { type Shape, showShape, sizeOf, type Tensor } from "../graph/tensor.js";
-import { isImmediate, isPointwise, storageRoot, stripReshape } from "./prepare.js";
-import { layOut, reductionSplit, reductionStrides, type Split, stridesOver } from "./space.js";
+import { isImmediate, isPointwise, isProduct, storageRoot, stripReshape } from "./prepare.js";
+import { layOut, productSplit, reductionSplit, reductionStrides, type Split, stridesOver } from "./space.js";
 import { contiguousStrides, reshapeView } from "./view.js";
 
 export interface Cluster {
-  kind: "map" | "matmul" | "special";
-  /** The matrix product, or the special op. */
+  kind: "map" | "product" | "special";
+  /** The product, or the special op. */
   readonly root: Tensor | undefined;
   space: Shape;
   split: Split | undefined;
@@ -76,14 +76,13 @@ export class Clusters {
   }
 
   #placeKernel(node: Tensor): void {
-    const kind = node.op === "matmul" ? "matmul" : "special";
-    const split = kind === "matmul" ? { outer: sizeOf(node.shape.slice(0, -2)), rows: node.shape.at(-2)! } : undefined;
-    const cluster = this.#open(kind, node, node.shape, split);
+    const kind = isProduct(node) ? "product" : "special";
+    const cluster = this.#open(kind, node, node.shape, isProduct(node) ? productSplit(node) : undefined);
     this.#add(cluster, node, []);
   }
 
   #open(kind: Cluster["kind"], root: Tensor | undefined, space: Shape, split: Split | undefined): Cluster {
-    const strides = kind === "matmul" ? [contiguousStrides(space)] : [];
+    const strides = kind === "product" ? [contiguousStrides(space)] : [];
     if (!layOut(space, split, strides)) throw tooManyDimensions(root?.op ?? "map", space);
     const cluster: Cluster = {
       kind,
@@ -125,7 +124,7 @@ export class Clusters {
   #placePointwise(node: Tensor): void {
     const candidates = [...new Set(node.inputs.map((input) => this.#valueCluster(input)))].filter((c) => c !== undefined);
     // Into the epilogue of a product first: that saves the most traffic.
-    candidates.sort((a, b) => Number(b.kind === "matmul") - Number(a.kind === "matmul"));
+    candidates.sort((a, b) => Number(b.kind === "product") - Number(a.kind === "product"));
     let home: Cluster | undefined;
     for (const candidate of candidates) {
       if (!home) {

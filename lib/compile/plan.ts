@@ -9,7 +9,15 @@ export type KernelName =
   | "random_uniform"
   | "random_normal"
   | "shuffled_indices"
-  | "step_index";
+  | "step_index"
+  | "conv2d"
+  | "conv2d_input_gradient"
+  | "conv2d_weight_gradient"
+  | "fold"
+  | "cumulative_sum"
+  | "sort"
+  | "cholesky"
+  | "triangular_solve";
 
 /** The number of space dimensions that native code works in: four outer ones, rows, columns. */
 export const SPACE_DIMENSIONS = 6;

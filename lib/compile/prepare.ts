@@ -2,9 +2,16 @@
 import { VaeError } from "../errors.js";
 import { makeTensor, showShape, type Tensor, topological } from "../graph/tensor.js";
 import { isElementwise, uniformValue } from "./simplify.js";
-import { broadcastView, contiguousView, isContiguous, reshapeView, sliceView, transposeView, type View } from "./view.js";
+import { broadcastView, contiguousView, isContiguous, reshapeView, sliceView, transposeView, unfoldView, type View } from "./view.js";
 
-const MOVEMENT = new Set(["reshape", "broadcast_to", "transpose", "slice"]);
+const MOVEMENT = new Set(["reshape", "broadcast_to", "transpose", "slice", "unfold"]);
+
+const PRODUCTS = new Set(["matmul", "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient"]);
+
+/** Ops whose kernels run a tile program over their result. */
+export function isProduct(node: Tensor): boolean {
+  return PRODUCTS.has(node.op);
+}
 
 /** Values that a tile program computes and may store wherever it likes. */
 export function isProgrammed(node: Tensor): boolean {
@@ -49,6 +56,8 @@ export function tryViewOf(node: Tensor): View | undefined {
       return transposeView(inner, node.attributes.permutation as readonly number[]);
     case "slice":
       return sliceView(inner, node.attributes.start as readonly number[], node.attributes.end as readonly number[]);
+    case "unfold":
+      return unfoldView(inner, node.shape, node.attributes.stride as readonly number[], node.attributes.dilation as readonly number[]);
     default:
       return reshapeView(inner, node.shape);
   }
@@ -102,6 +111,15 @@ export function prepare(roots: readonly Tensor[]): Tensor[] {
         break;
       case "gather":
       case "scatter_add":
+      case "conv2d":
+      case "conv2d_input_gradient":
+      case "conv2d_weight_gradient":
+      case "fold":
+      case "cumulative_sum":
+      case "sort_values":
+      case "sort_indices":
+      case "cholesky":
+      case "triangular_solve":
         inputs = inputs.map(whole);
         break;
       case "matmul":

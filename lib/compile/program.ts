@@ -2,6 +2,7 @@
 // but state stores last, because a state is often loaded in the same program.
 import type { Tensor } from "../graph/tensor.js";
 import type { Cluster } from "./cluster.js";
+import { combine } from "./combine.js";
 import type { Instruction } from "./plan.js";
 import { isPointwise, storageRoot, stripReshape, viewOf } from "./prepare.js";
 import { uniformValue } from "./simplify.js";
@@ -51,21 +52,6 @@ export function emitProgram(
     return cluster.members.has(inner) && (isPointwise(inner) || inner === cluster.root) ? inner : undefined;
   };
 
-  const uses = new Map<Tensor, number>();
-  for (const node of cluster.nodes) {
-    for (const input of node.inputs) {
-      const inner = inCluster(input);
-      if (inner) uses.set(inner, (uses.get(inner) ?? 0) + 1);
-    }
-  }
-  /** A product that only one addition uses becomes part of it. */
-  const absorbed = new Set<Tensor>();
-  for (const node of cluster.nodes) {
-    if (node.op !== "add") continue;
-    const product = node.inputs.map(inCluster).find((i) => i?.op === "multiply" && uses.get(i) === 1 && sinksOf(i).length === 0);
-    if (product) absorbed.add(product);
-  }
-
   const value = (input: Tensor): number => {
     const uniform = uniformValue(input);
     if (uniform !== undefined) {
@@ -95,12 +81,11 @@ export function emitProgram(
     }
   };
 
-  if (cluster.kind === "matmul") {
+  if (cluster.kind === "product") {
     values.set(cluster.root!, emit({ op: "accumulator" }));
     store(cluster.root!);
   }
   for (const node of cluster.nodes) {
-    if (absorbed.has(node)) continue;
     if (node.op === "sum" || node.op === "max") {
       const { axes } = reductionSplit(node);
       const strides = reductionStrides(cluster.space, cluster.split!, axes);
@@ -110,18 +95,12 @@ export function emitProgram(
       }
       continue;
     }
-    const product = node.op === "add" ? node.inputs.map(inCluster).find((i) => i && absorbed.has(i)) : undefined;
     if (node.op === "copy" || node.op === "cast") values.set(node, value(node.inputs[0]!));
-    else if (product) {
-      const other = node.inputs.map(inCluster)[0] === product ? node.inputs[1]! : node.inputs[0]!;
-      const [a, b, c] = [value(product.inputs[0]!), value(product.inputs[1]!), value(other)];
-      values.set(node, emit({ op: "multiply_add", arguments: [a, b, c] }));
-    } else {
+    else {
       const parts = node.inputs.map(value);
       values.set(node, emit({ op: node.op, arguments: parts }));
     }
     store(node);
   }
-  instructions.push(...atEnd);
-  return { instructions, operands };
+  return { instructions: combine([...instructions, ...atEnd]), operands };
 }

@@ -50,6 +50,12 @@ export function layOut(space: Shape, split: Split | undefined, strides: readonly
   };
 }
 
+/** Rows and columns of a product's result: the last dimension is columns; only a matrix product keeps a batch apart. */
+export function productSplit(node: Tensor): Split {
+  const rows = node.op === "matmul" ? node.shape.at(-2)! : sizeOf(node.shape.slice(0, -1));
+  return { outer: node.op === "matmul" ? sizeOf(node.shape.slice(0, -2)) : 1, rows };
+}
+
 /** How a reduction over neighbouring axes sees its input. `axes` says which part is reduced. */
 export function reductionSplit(node: Tensor): { split: Split; axes: "rows" | "columns" | "both" } {
   const shape = node.inputs[0]!.shape;

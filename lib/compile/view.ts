@@ -51,6 +51,12 @@ export function sliceView(view: View, start: readonly number[], end: readonly nu
   };
 }
 
+/** Windows of an image [N, H, W, C] as overlapping views [N, OH, OW, kh, kw, C]. */
+export function unfoldView(view: View, shape: Shape, stride: readonly number[], dilation: readonly number[]): View {
+  const [n, h, w, c] = view.strides as readonly [number, number, number, number];
+  return { shape, offset: view.offset, strides: [n, h * stride[0]!, w * stride[1]!, h * dilation[0]!, w * dilation[1]!, c] };
+}
+
 /** A maximal run of dimensions that one stride walks through. */
 interface Run {
   size: number;

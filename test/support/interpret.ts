@@ -189,6 +189,12 @@ const functions: Record<string, (a: number, b: number, c: number) => number> = {
   equal: (a, b) => Number(a === b),
   where: (a, b, c) => (a !== 0 ? b : c),
   multiply_add: (a, b, c) => a * b + c,
+  interpolate: (a, b, c) => a + c * (b - a),
+  interpolate_square: (a, b, c) => a + c * (b * b - a),
+  subtract_quotient: (a, b, c) => a - b / c,
+  sqrt_add: (a, b) => Math.sqrt(a) + b,
+  add_relu: (a, b) => Math.max(a + b, 0),
+  where_positive: (a, b) => (a > 0 ? b : 0),
 };
 
 function compute(instruction: Extract<Instruction, { arguments: readonly number[] }>, inputs: readonly number[]): number {

@@ -1,0 +1,113 @@
+// The low-level face, `node-vae/ops`: the op table on TypedArrays.
+import { type DistributionFunctions, distributionFunctions } from "./distributions.js";
+import { type GraphFunctions, graphFunctions } from "./functions.js";
+import { type OpsOptions, type OpsStatistics, Plans } from "./plans.js";
+
+export type { DistributionFunctions } from "./distributions.js";
+export type { DrawingFunctions, GraphFunctions } from "./functions.js";
+export { type NdArray, ndarray, type Operand } from "./ndarray.js";
+export type { Draw, OpsOptions, OpsStatistics } from "./plans.js";
+
+/**
+ * Every function of `node-vae/ops`, on a device of its own.
+ *
+ * All are asynchronous: the kernels run on the device's thread, and the event loop does not wait. Calls run in the order in
+ * which they are made. Arrays are copied at the call, so they may be changed or transferred right after it. A plan is
+ * compiled at the first call with its shapes, element types, options and plain numbers, and kept for the next; give a scalar
+ * that changes from call to call as `ndarray([value], [])` rather than as a number.
+ *
+ * Every function rejects with `VaeError` `"shape"`, `"dtype"`, `"argument"` or `"detached"` for what it cannot take, with the
+ * operation and the shapes, and with `"disposed"` after `dispose`.
+ */
+export interface Ops extends GraphFunctions, DistributionFunctions, Disposable {
+  /** What is kept, and what happened so far. */
+  statistics(): OpsStatistics;
+  /** Frees plans and device. Calls in progress reject. */
+  dispose(): void;
+}
+
+/**
+ * The functions of `node-vae/ops` on a chosen device, with plans of their own; the ones that the module exports share a CPU
+ * device with as many threads as processors, opened at the first call.
+ *
+ * @throws VaeError `"argument"` for options out of range; a device that cannot be opened rejects the first call
+ *
+ * @example
+ * ```ts
+ * using ops = createOps({ threads: 1 });
+ * const { data } = await ops.matmul(ndarray([1, 2], [1, 2]), ndarray([3, 4], [2, 1])); // 11
+ * ```
+ */
+export function createOps(options: OpsOptions = {}): Ops {
+  const plans = new Plans(options);
+  const dispose = () => plans.dispose();
+  return Object.freeze({
+    ...graphFunctions(plans),
+    ...distributionFunctions(plans),
+    statistics: () => plans.statistics,
+    dispose,
+    [Symbol.dispose]: dispose,
+  });
+}
+
+const shared = createOps();
+
+export const {
+  absolute,
+  add,
+  bernoulliLogLikelihood,
+  broadcastTo,
+  cast,
+  clamp,
+  concatenate,
+  cos,
+  divide,
+  equal,
+  exp,
+  expm1,
+  floor,
+  gather,
+  gaussianKl,
+  gaussianLogLikelihood,
+  greater,
+  greaterEqual,
+  less,
+  lessEqual,
+  log,
+  log1p,
+  logsumexp,
+  matmul,
+  max,
+  maximum,
+  mean,
+  minimum,
+  multiply,
+  negate,
+  normal,
+  notEqual,
+  pad,
+  power,
+  reciprocal,
+  relu,
+  reparameterize,
+  reshape,
+  scatterAdd,
+  shuffledIndices,
+  sigmoid,
+  sign,
+  sin,
+  slice,
+  softplus,
+  sqrt,
+  square,
+  subtract,
+  sum,
+  tanh,
+  transpose,
+  uniform,
+  where,
+} = shared;
+
+const { isFinite: finiteMask } = shared;
+
+export { finiteMask as isFinite };

@@ -1,0 +1,103 @@
+import { VaeError } from "../errors.js";
+import { checkShape, type DType, isTensor, type Shape, showShape, sizeOf } from "../graph/tensor.js";
+import type { HostArray } from "../runtime/native.js";
+
+/** Numbers with a shape, row-major: what the functions of `node-vae/ops` take and give. Any object of this form will do. */
+export interface NdArray<Data extends HostArray = Float32Array> {
+  readonly data: Data;
+  /** Dimensions, outermost first; `[]` is a scalar. */
+  readonly shape: Shape;
+}
+
+/** What stands for an array in a call: an {@link NdArray}, a bare TypedArray as a vector, or a number as a scalar. */
+export type Operand<Data extends HostArray = HostArray> = NdArray<Data> | Data | number;
+
+/**
+ * An array over `data`, which is not copied; a list of numbers becomes a new Float32Array.
+ *
+ * @param shape default: a vector of all the data
+ * @throws VaeError `"shape"` for a length that the shape does not have or a shape that is none, `"dtype"` for other data,
+ *   `"detached"` for data whose buffer is gone
+ *
+ * @example
+ * ```ts
+ * const x = ndarray(pixels, [128, 784]);          // a Float32Array of 128 · 784
+ * const identity = ndarray([1, 0, 0, 1], [2, 2]);
+ * ```
+ */
+export function ndarray(data: readonly number[], shape?: Shape): NdArray;
+export function ndarray<Data extends HostArray>(data: Data, shape?: Shape): NdArray<Data>;
+export function ndarray(data: HostArray | readonly number[], shape?: Shape): NdArray<HostArray> {
+  const array = Array.isArray(data) ? Float32Array.from(data) : (data as HostArray);
+  checkArray("ndarray", array, shape ?? [Math.max(1, array?.length ?? 0)]);
+  return Object.freeze({ data: array, shape: Object.freeze([...(shape ?? [array.length])]) });
+}
+
+/** The operand as data and shape, checked; undefined for what is not an array: a number, an option. */
+export function toNdArray(operation: string, value: unknown): NdArray<HostArray> | undefined {
+  if (ArrayBuffer.isView(value)) {
+    const vector = value as HostArray;
+    checkArray(operation, vector, [Math.max(1, vector.length ?? 0)]);
+    return { data: vector, shape: [vector.length] };
+  }
+  if (typeof value !== "object" || value === null) return undefined;
+  if (isTensor(value)) {
+    throw new VaeError({
+      code: "argument",
+      operation,
+      expected: "arrays of numbers",
+      received: `a symbolic tensor, ${value.op} ${showShape(value.shape)}`,
+      hint: "functions of tensors are in node-vae/graph",
+    });
+  }
+  if (!("data" in value && "shape" in value)) return undefined;
+  const array = value as NdArray<HostArray>;
+  checkArray(operation, array.data, array.shape);
+  return array;
+}
+
+export function dtypeOf(data: HostArray): DType {
+  return data instanceof Float32Array ? "float32" : data instanceof Int32Array ? "int32" : "uint8";
+}
+
+function checkArray(operation: string, data: unknown, shape: Shape): void {
+  if (!(data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint8Array)) {
+    throw new VaeError({
+      code: "dtype",
+      operation,
+      expected: "a Float32Array, Int32Array or Uint8Array",
+      received: describe(data),
+      hint: "Float32Array.from(values) makes float32 of any list of numbers",
+    });
+  }
+  checkShape(operation, shape);
+  if (data.length === sizeOf(shape)) return;
+  checkAttached(operation, data);
+  throw new VaeError({
+    code: "shape",
+    operation,
+    expected: `${sizeOf(shape)} numbers for shape ${showShape(shape)}`,
+    received: String(data.length),
+  });
+}
+
+/** Throws `"detached"` when the buffer was transferred away or became too short for the array. */
+function checkAttached(operation: string, data: HostArray): void {
+  if (data.length > 0) return;
+  try {
+    // Like every method of a typed array, at() refuses a buffer that is gone, and tells it from an empty one.
+    data.at(0);
+  } catch (cause) {
+    throw new VaeError({
+      code: "detached",
+      operation,
+      problem: "the buffer of an array was transferred or resized",
+      hint: "pass a copy to whom it went: array.slice()",
+      cause,
+    });
+  }
+}
+
+function describe(value: unknown): string {
+  return typeof value === "object" && value !== null ? (value.constructor?.name ?? "an object") : String(value);
+}

@@ -1,0 +1,203 @@
+// One-op plans, compiled at the first call of a kind and kept for the next: an op is a graph of one function on inputs of
+// the call's types, and runs through the same compiler, session and kernels as a training step.
+import { VaeError } from "../errors.js";
+import { cast } from "../graph/identity.js";
+import { input } from "../graph/leaves.js";
+import { calledBy, checkWhole } from "../graph/table.js";
+import type { Tensor, TensorType } from "../graph/tensor.js";
+import { Device, type DeviceOptions } from "../runtime/device.js";
+import type { HostArray } from "../runtime/native.js";
+import type { Session } from "../runtime/session.js";
+import { dtypeOf, type NdArray, toNdArray } from "./ndarray.js";
+
+/** Where a family of ops runs and how much it keeps. */
+export interface OpsOptions extends DeviceOptions {
+  /** Compiled plans kept at most, the least recently used going first; default 64. */
+  readonly maximumPlans?: number;
+  /** Bytes of working memory that kept plans hold at most; default 256 MiB. A larger plan is dropped after its run. */
+  readonly maximumBytes?: number;
+}
+
+/** What is kept, and what happened so far. */
+export interface OpsStatistics {
+  /** Plans kept now, and the bytes of working memory that they hold. */
+  readonly plans: number;
+  readonly bytes: number;
+  /** Plans compiled, and calls that ran one, so far. */
+  readonly compiled: number;
+  readonly calls: number;
+}
+
+/** Which numbers a draw gives: pure functions of seed, step, stream and element, as in training. */
+export interface Draw {
+  /** The key of the noise, a whole number from 0; default 0. */
+  readonly seed?: number;
+  /** The step counter, from 0; default 0. */
+  readonly step?: number;
+  /** Tells draws of one step apart, from 0 to 2³² − 1; default 0. */
+  readonly stream?: number;
+}
+
+/** A call of a graph function on arrays. */
+export interface OpCall {
+  /** The function's public name, for errors and for the key of the plan. */
+  readonly operation: string;
+  /** The function that the user called: errors point at the line that did. */
+  readonly caller: (...inputs: never[]) => unknown;
+  /** Arrays wherever `build` takes tensors; everything else becomes part of the plan. */
+  readonly arguments: readonly unknown[];
+  /** The graph function. */
+  readonly build: (...inputs: never[]) => Tensor;
+  readonly draw?: Draw | undefined;
+  /** Looks at values that the graph has no say in; called once shapes and types are found right. */
+  readonly check?: (() => void) | undefined;
+}
+
+interface KeptPlan {
+  readonly session: Session;
+  readonly type: TensorType;
+  readonly bytes: number;
+  running: number;
+}
+
+export class Plans {
+  readonly #options: OpsOptions;
+  readonly #maximumPlans: number;
+  readonly #maximumBytes: number;
+  /** By key; the first is the least recently used. */
+  readonly #kept = new Map<string, KeptPlan>();
+  #device: Device | undefined;
+  #bytes = 0;
+  #compiled = 0;
+  #calls = 0;
+  #disposed = false;
+
+  constructor({ maximumPlans = 64, maximumBytes = 2 ** 28, ...options }: OpsOptions) {
+    checkWhole("createOps", "maximumPlans", maximumPlans, 0);
+    checkWhole("createOps", "maximumBytes", maximumBytes, 0);
+    this.#maximumPlans = maximumPlans;
+    this.#maximumBytes = maximumBytes;
+    this.#options = { device: "cpu", ...options };
+  }
+
+  get statistics(): OpsStatistics {
+    return { plans: this.#kept.size, bytes: this.#bytes, compiled: this.#compiled, calls: this.#calls };
+  }
+
+  /** Runs a call. The arrays are copied before this returns its promise. */
+  async run(call: OpCall): Promise<NdArray<HostArray>> {
+    const { operation } = call;
+    const { seed = 0, step = 0 } = call.draw ?? {};
+    const [plan, arrays] = calledBy(call.caller, () => {
+      this.#check(operation);
+      checkWhole(operation, "the seed", seed, 0);
+      checkWhole(operation, "the step", step, 0);
+      const found: NdArray<HostArray>[] = [];
+      const key = `${operation}${keyOf(operation, call.arguments, found)}`;
+      const kept = this.#plan(key, call);
+      call.check?.();
+      return [kept, found] as const;
+    });
+    this.#calls++;
+    plan.running++;
+    try {
+      const inputs = Object.fromEntries(plan.session.plan.inputs.map(({ name }) => [name, arrays[Number(name)]!.data]));
+      const { outputs, status } = await plan.session.run({ inputs, seed, firstStep: step });
+      if (status !== "done") this.#check(operation);
+      return { data: asType(operation, outputs.result!, plan.type), shape: plan.type.shape };
+    } finally {
+      plan.running--;
+      this.#evict();
+    }
+  }
+
+  /** Drops everything. Calls in progress reject, and so do later ones. */
+  dispose(): void {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    for (const { session } of this.#kept.values()) session.dispose();
+    this.#kept.clear();
+    this.#bytes = 0;
+    this.#device?.dispose();
+  }
+
+  #check(operation: string): void {
+    if (this.#disposed)
+      throw new VaeError({ code: "disposed", operation, problem: "these ops were disposed", hint: "createOps() makes new ones" });
+  }
+
+  /** The plan of a key, now the most recently used. */
+  #plan(key: string, call: OpCall): KeptPlan {
+    const plan = this.#kept.get(key) ?? this.#compile(call);
+    this.#kept.delete(key);
+    this.#kept.set(key, plan);
+    return plan;
+  }
+
+  #compile(call: OpCall): KeptPlan {
+    const asked = build(call, (tensor) => tensor);
+    // Sessions give float32: whole numbers pass through it and come back as what they were. Tile programs compute in it too,
+    // so what they move is cast on the way in.
+    const result = asked.dtype === "float32" ? asked : STORES_WHOLE_NUMBERS.has(asked.op) ? cast(asked) : build(call, cast);
+    this.#device ??= Device.open(this.#options);
+    const session = this.#device.session({ outputs: { result } });
+    const { arena, scratch } = session.memory();
+    const bytes = arena + scratch;
+    this.#compiled++;
+    this.#bytes += bytes;
+    return { session, type: { shape: asked.shape, dtype: asked.dtype }, bytes, running: 0 };
+  }
+
+  /** A plan that runs is kept until it has: disposing of it would stop the run. */
+  #evict(): void {
+    for (const [key, { session, bytes, running }] of this.#kept) {
+      if (this.#kept.size <= this.#maximumPlans && this.#bytes <= this.#maximumBytes) return;
+      if (running > 0) continue;
+      this.#kept.delete(key);
+      this.#bytes -= bytes;
+      session.dispose();
+    }
+  }
+}
+
+const STORES_WHOLE_NUMBERS: ReadonlySet<string> = new Set(["gather", "shuffled_indices"]);
+
+/** The call's graph, with an input for every array. */
+function build(call: OpCall, enter: (tensor: Tensor) => Tensor): Tensor {
+  let count = 0;
+  const symbolic = (value: unknown): unknown => {
+    const array = toNdArray(call.operation, value);
+    if (array) return enter(input(String(count++), array.shape, dtypeOf(array.data)));
+    return Array.isArray(value) ? value.map(symbolic) : value;
+  };
+  return call.build(...(call.arguments.map(symbolic) as never[]));
+}
+
+/** All that a plan depends on, as text: types of arrays, and everything else by value. Collects the arrays in `found`. */
+function keyOf(operation: string, value: unknown, found: NdArray<HostArray>[]): string {
+  const array = toNdArray(operation, value);
+  if (array) {
+    found.push(array);
+    return `${dtypeOf(array.data)}[${array.shape}]`;
+  }
+  if (Array.isArray(value)) return `(${value.map((item) => keyOf(operation, item, found)).join()})`;
+  if (typeof value !== "object" || value === null) return Object.is(value, -0) ? "-0" : String(value);
+  const entries = Object.entries(value).filter(([, item]) => item !== undefined);
+  return `{${entries.map(([name, item]) => `${name}:${keyOf(operation, item, found)}`).join()}}`;
+}
+
+/** From 2²⁴ on float32 skips whole numbers. */
+const EXACT = 2 ** 24;
+
+function asType(operation: string, data: Float32Array, { dtype }: TensorType): HostArray {
+  if (dtype === "float32") return data;
+  if (dtype === "uint8") return Uint8Array.from(data);
+  const index = data.findIndex((value) => Math.abs(value) >= EXACT);
+  if (index < 0) return Int32Array.from(data);
+  throw new VaeError({
+    code: "data",
+    operation,
+    expected: "int32 values between -2^24 and 2^24, which float32 holds exactly",
+    received: `about ${data[index]} at index ${index} of the result`,
+  });
+}
