@@ -100,6 +100,19 @@ describe("fit", () => {
     expect((await rejection(one.fit(copy))).code).toBe("detached");
   });
 
+  it("uses a data set in place, and says so when its buffer goes", async () => {
+    await using one = model();
+    const dataset = { data: rows.slice(), rows: 96, shape: [SIZE], name: "mine" };
+    const training = one.fit(dataset, { steps: 1 });
+    structuredClone(dataset.data.buffer, { transfer: [dataset.data.buffer] });
+    expect((await rejection(training)).code).toBe("detached");
+    const another = { data: rows.slice(), rows: 96, shape: [SIZE], name: "mine" };
+    const encoding = one.encode(another);
+    structuredClone(another.data.buffer, { transfer: [another.data.buffer] });
+    expect((await rejection(encoding)).code).toBe("detached");
+    expect(one.training.step).toBe(0);
+  });
+
   it("takes iterables of batches", async () => {
     async function* batches() {
       for (let row = 0; row < 96; row += 24) yield rows.slice(row * SIZE, (row + 24) * SIZE);
@@ -215,6 +228,24 @@ describe("stopping", () => {
     expect(error.message).toMatch(/term "(loss|elbo|reconstruction|kl)" was not finite at step \d+/);
     expect(one.training.step).toBeGreaterThanOrEqual(2);
     for (const values of Object.values(await weightsOf(one))) expect(values.every(Number.isFinite)).toBe(true);
+  });
+
+  it("the last step's update is checked too", async () => {
+    await using one = model({ likelihood: "gaussian" });
+    await one.fit(rows, { steps: 2, optimizer: sgd({ learningRate: 1e-3 }) });
+    const before = await weightsOf(one);
+    const spoil = { steps: 1, every: 1, optimizer: sgd({ learningRate: 1e30 }) };
+    // A single step cannot be taken back further than to where it began.
+    expect((await rejection(one.fit(rows, { steps: 1, optimizer: spoil.optimizer }))).code).toBe("diverged");
+    expect(one.training.step).toBe(2);
+    expect(await weightsOf(one)).toEqual(before);
+    const loop = async (): Promise<void> => {
+      for await (const _ of one.train(rows, spoil)) break;
+    };
+    expect((await rejection(loop())).code).toBe("diverged");
+    expect(await weightsOf(one)).toEqual(before);
+    await one.fit(rows, { steps: 1, optimizer: sgd({ learningRate: 1e-3 }) });
+    expect(one.training.step).toBe(3);
   });
 
   it("disposing during training rejects it, and later calls", async () => {

@@ -25,7 +25,7 @@ function run(stack: Stack, x: Tensor, values: Readonly<Record<string, readonly n
 describe("layers as data", () => {
   it("are frozen, complete and JSON", () => {
     const layer = dense(400, { activation: "relu" });
-    expect(layer).toEqual({ kind: "dense", units: 400, activation: "relu", bias: true, initializer: "heUniform" });
+    expect(layer).toEqual({ kind: "dense", units: 400, activation: "relu", bias: true, initializer: "glorotUniform" });
     expect(Object.isFrozen(layer)).toBe(true);
     expect(layers.parse(JSON.parse(JSON.stringify(layer)), "test")).toEqual(layer);
     expect(layers.parse(JSON.parse(JSON.stringify(reshape([2, 3]))), "test")).toEqual(reshape([2, 3]));

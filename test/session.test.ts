@@ -1,10 +1,477 @@
 // The native session, driven by plans written by hand: every kernel's answer, and what a run does when it is stopped,
 // diverges or fails.
-import { afterEach, describe, expect, test } from "vitest";
+import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import type { Plan } from "../lib/compile/plan.js";
 import { VaeError } from "../lib/errors.js";
-import { philox } from "../lib/graph/philox.js";
+import { batchIndex, normalDraws, uniformDraws } from "../lib/graph/philox.js";
 import { Device } from "../lib/runtime/device.js";
-import { addonPath, loadAddon } from "../lib/runtime/native.js";
+import { loadAddon } from "../lib/runtime/native.js";
+import type { RunRequest, SessionResult } from "../lib/runtime/session.js";
+import {
+  accumulator,
+  constant,
+  doublingPlan,
+  gatherPlan,
+  load,
+  map,
+  mapPlan,
+  matmulPlan,
+  op,
+  plan,
+  randomPlan,
+  resident,
+  slowPlan,
+  step,
+  store,
+  view,
+} from "./support/plans.js";
 
-test("smoke", () => { expect(addonPath()).toContain("node_vae"); void loadAddon; void philox; void VaeError; void Device; void afterEach; void describe; const p: Plan | undefined = undefined; void p; });
+const floats = (n: number, value: (i: number) => number) => Float32Array.from({ length: n }, (_, i) => value(i));
+const wave = (n: number, phase = 0) => floats(n, (i) => Math.sin(i * 0.7 + phase));
+
+/** The largest difference; Infinity when the lengths differ or a value is NaN. */
+function distance(actual: ArrayLike<number> | undefined, expected: ArrayLike<number>): number {
+  if (actual?.length !== expected.length) return Number.POSITIVE_INFINITY;
+  let largest = 0;
+  for (let i = 0; i < expected.length; i++) {
+    const difference = Math.abs(actual[i]! - expected[i]!);
+    if (!(difference <= largest)) largest = Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference;
+  }
+  return largest;
+}
+
+const open: Device[] = [];
+let device: Device;
+beforeEach(() => {
+  for (const old of open.splice(0)) old.dispose();
+  device = openDevice({ threads: 2 });
+});
+afterAll(() => device.dispose());
+
+function openDevice(options: { threads?: number; tier?: string }): Device {
+  const opened = Device.open({ device: "cpu", ...options });
+  open.push(opened);
+  return opened;
+}
+
+async function codeOf(promise: Promise<unknown>): Promise<string> {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(VaeError);
+  return (error as VaeError).code;
+}
+
+describe.each(loadAddon().info().tiers)("kernels on %s", (tier) => {
+  const runPlan = async (written: Plan, request: RunRequest, threads = 2) => openDevice({ threads, tier }).load(written).run(request);
+
+  test("map computes elementwise", async () => {
+    const [a, b] = [wave(1003), wave(1003, 1)];
+    const { outputs, status, completed } = await runPlan(mapPlan(1003), { inputs: { a, b } });
+    expect({ status, completed }).toEqual({ status: "done", completed: 1 });
+    expect(
+      distance(
+        outputs.out,
+        floats(1003, (i) => a[i]! * b[i]! + 1),
+      ),
+    ).toBeLessThan(1e-6);
+  });
+
+  test.each([1, 2])("matmul with an epilogue and reductions, %i threads", async (threads) => {
+    const [m, k, n] = [130, 67, 101];
+    const inputs = { a: wave(m * k), b: wave(k * n, 2), bias: wave(n, 3) };
+    const { outputs } = await runPlan(matmulPlan(m, k, n), { inputs }, threads);
+    const out = new Float64Array(m * n);
+    const columns = new Float64Array(n);
+    for (let row = 0; row < m; row++) {
+      for (let column = 0; column < n; column++) {
+        let sum = inputs.bias[column]!;
+        for (let i = 0; i < k; i++) sum += inputs.a[row * k + i]! * inputs.b[i * n + column]!;
+        out[row * n + column] = Math.max(0, sum);
+        columns[column]! += Math.max(0, sum);
+      }
+    }
+    expect(distance(outputs.out, out)).toBeLessThan(1e-5);
+    expect(distance(outputs.columns, columns)).toBeLessThan(2e-4);
+    expect(distance(outputs.top, [Math.max(...out)])).toBeLessThan(1e-5);
+  });
+
+  test.each([true, false])("batch order, gather of bytes, scatter_add; shuffle %s", async (shuffle) => {
+    const [rows, columns, batch] = [50, 7, 20];
+    const there = openDevice({ threads: 2, tier });
+    const table = Uint8Array.from({ length: rows * columns }, (_, i) => i % 251);
+    await there.resident("table", [rows, columns], "uint8").write(table);
+    const session = there.load(gatherPlan(rows, columns, batch, shuffle));
+    const { outputs } = await session.run({ firstStep: 4, seed: 99 });
+    const indices = Array.from({ length: batch }, (_, i) => batchIndex({ step: 4, i }, { rows, batch, shuffle, stream: 7 }, 99n));
+    expect([...outputs.indicesOut!]).toEqual(indices);
+    const sums = new Float64Array(rows * columns);
+    indices.forEach((row, i) => {
+      for (let column = 0; column < columns; column++) {
+        const scaled = table[row * columns + column]! / 255;
+        expect(outputs.scaled![i * columns + column]).toBeCloseTo(scaled, 6);
+        sums[row * columns + column]! += scaled;
+      }
+    });
+    expect(distance(outputs.sums, sums)).toBeLessThan(1e-6);
+  });
+
+  test("noise is Philox by seed, step and stream", async () => {
+    const [n, seed, firstStep] = [10_007, 2 ** 40 + 5, 3];
+    const { outputs } = await runPlan(randomPlan(n), { seed, firstStep });
+    expect(outputs.step![0]).toBe(firstStep);
+    expect(outputs.uniform).toEqual(Float32Array.from(uniformDraws(n, 3, firstStep, BigInt(seed))));
+    expect(distance(outputs.normal, normalDraws(n, 4, firstStep, BigInt(seed)))).toBeLessThan(1e-5);
+  });
+});
+
+describe("runs", () => {
+  /** weight += 1, and the term is 1 / (limit - weight): infinite when the weight reaches the limit. */
+  const countingPlan = (limit: number): Plan =>
+    plan(
+      [resident("weight", 0, 1), ["terms", "float32", 1]],
+      [
+        map([1], [view(0, [0]), view(1, [0])], [constant(limit), load(0), op("subtract", 0, 1), op("reciprocal", 2), store(3, 1)]),
+        map([1], [view(0, [0])], [load(0), constant(1), op("add", 0, 1), store(2, 0)]),
+      ],
+      { terms: 1, termNames: ["gap"], commit: 1 },
+    );
+  const weight = async () => (await device.resident("weight", [1], "float32").read())[0];
+  const setWeight = (value: number) => device.resident("weight", [1], "float32").write(Float32Array.of(value));
+  const summary = ({ status, completed, divergedStep, divergedTerm, restoredStep }: SessionResult) => ({
+    status,
+    completed,
+    divergedStep,
+    divergedTerm,
+    restoredStep,
+  });
+
+  test("every step leaves a row of terms, and counters go on", async () => {
+    await setWeight(0);
+    const session = device.load(countingPlan(1e9));
+    const { terms, termNames, completed } = await session.run({ steps: 5 });
+    expect({ termNames, completed, rows: terms.length }).toEqual({ termNames: ["gap"], completed: 5, rows: 5 });
+    expect(await weight()).toBe(5);
+  });
+
+  test("stop ends after a whole step; the next run goes on", async () => {
+    await setWeight(0);
+    const session = device.load(countingPlan(1e12));
+    const running = session.run({ steps: 1e9 });
+    const queued = session.run({ steps: 10 });
+    setTimeout(() => session.stop(), 30);
+    const result = await running;
+    expect(result.status).toBe("stopped");
+    expect(result.completed).toBeGreaterThan(0);
+    expect(result.terms.length).toBe(result.completed);
+    expect(summary(await queued)).toMatchObject({ status: "stopped", completed: 0 });
+    expect((await session.run({ steps: 3, firstStep: result.restoredStep })).completed).toBe(3);
+  });
+
+  test("a signal aborted before rejects with its reason, aborted meanwhile stops", async () => {
+    await setWeight(0);
+    const session = device.load(countingPlan(1e12));
+    const reason = new Error("enough");
+    await expect(session.run({ signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    const controller = new AbortController();
+    setTimeout(() => controller.abort(reason), 30);
+    expect((await session.run({ steps: 1e9, signal: controller.signal })).status).toBe("stopped");
+  });
+
+  test("divergence restores the weights whose own terms were last finite, and replays up to them", async () => {
+    await setWeight(1);
+    const session = device.load(doublingPlan());
+    const result = await session.run({ steps: 100 });
+    const expected = { status: "diverged", completed: 63, divergedStep: 64, divergedTerm: "square", restoredStep: 63 };
+    expect(summary(result)).toEqual(expected);
+    expect([...result.terms]).toEqual(Array.from({ length: 63 }, (_, s) => Math.fround(4 ** s)));
+    expect(await weight()).toBe(2 ** 63);
+    // Going on from there meets the same end: the weights stay.
+    expect(summary(await session.run({ steps: 9, firstStep: 63 }))).toEqual({ ...expected, completed: 0 });
+    expect(await weight()).toBe(2 ** 63);
+  });
+
+  test.each([1, 7, 64])("divergence across runs of %i steps", async (steps) => {
+    await setWeight(1);
+    const session = device.load(doublingPlan());
+    let [firstStep, result] = [0, undefined as SessionResult | undefined];
+    for (; result?.status !== "diverged"; firstStep += steps) result = await session.run({ steps, firstStep });
+    expect(summary(result)).toMatchObject({ divergedStep: 64, restoredStep: 63 });
+    expect(await weight()).toBe(2 ** 63);
+  });
+
+  test("a long way after the first copy of the weights", async () => {
+    await setWeight(0);
+    const session = device.load(countingPlan(1000));
+    let [firstStep, result] = [0, undefined as SessionResult | undefined];
+    for (; result?.status !== "diverged"; firstStep += 30) result = await session.run({ steps: 30, firstStep });
+    expect(summary(result)).toMatchObject({ divergedStep: 1000, restoredStep: 999 });
+    expect(await weight()).toBe(999);
+  });
+
+  test("weights that others wrote are never taken back", async () => {
+    await setWeight(0);
+    const session = device.load(countingPlan(10));
+    await session.run({ steps: 4 });
+    await setWeight(10);
+    const expected = { status: "diverged", completed: 0, divergedStep: 4, restoredStep: 4 };
+    expect(summary(await session.run({ steps: 4, firstStep: 4 }))).toMatchObject(expected);
+    expect(await weight()).toBe(10);
+    // Another session's updates count as well.
+    await setWeight(0);
+    await session.run({ steps: 4 });
+    await device.load(countingPlan(1e6)).run({ steps: 6 });
+    expect(summary(await session.run({ steps: 4, firstStep: 4 }))).toMatchObject(expected);
+    expect(await weight()).toBe(10);
+  });
+
+  test("with inputs: one step per run is taken back exactly, more to the last run's start", async () => {
+    // weight *= factor; the term is the weight's square.
+    const scaling = plan(
+      [resident("weight", 0, 1), ["factor", "float32", 1], ["terms", "float32", 1]],
+      [
+        map([1], [view(0, [0]), view(2, [0])], [load(0), op("square", 0), store(1, 1)]),
+        map([1], [view(0, [0]), view(1, [0])], [load(0), load(1), op("multiply", 0, 1), store(2, 0)]),
+      ],
+      { inputs: [1], terms: 2, termNames: ["square"], commit: 1 },
+    );
+    const by = (factor: number) => ({ factor: Float32Array.of(factor) });
+    await setWeight(1);
+    const session = device.load(scaling);
+    await session.run({ firstStep: 0, inputs: by(3) });
+    await session.run({ firstStep: 1, inputs: by(1e30) });
+    expect(summary(await session.run({ firstStep: 2, inputs: by(1) }))).toMatchObject({ divergedStep: 2, restoredStep: 1 });
+    expect(await weight()).toBe(3);
+
+    await setWeight(1);
+    await session.run({ firstStep: 0, steps: 2, inputs: by(5) });
+    await session.run({ firstStep: 2, steps: 2, inputs: by(1e10) });
+    const result = await session.run({ firstStep: 4, inputs: by(1) });
+    expect(summary(result)).toMatchObject({ status: "diverged", completed: 0, divergedStep: 4, restoredStep: 2 });
+    expect(await weight()).toBe(25);
+  });
+
+  test("a fault in a kernel names the step, and the weights are those from before the run", async () => {
+    // At step s, row s % 10 of a table of 5 rows.
+    const faulty = plan(
+      [resident("weight", 0, 1), resident("table", 1, 5, false), ["index", "int32", 1], ["row", "float32", 1]],
+      [
+        map([1], [view(0, [0])], [load(0), constant(1), op("add", 0, 1), store(2, 0)]),
+        step("shuffled_indices", [1], { operands: [view(2, [1])], attributes: [10, 0, 1] }),
+        step("gather", [1, 1], { operands: [view(1, [0, 1]), view(2, [1, 0]), view(3, [1, 1])], attributes: [5, 1] }),
+      ],
+      { outputs: [3] },
+    );
+    await setWeight(0);
+    device.resident("table", [5], "float32");
+    const session = device.load(faulty);
+    await session.run({ steps: 3 });
+    await expect(session.run({ steps: 4, firstStep: 3 })).rejects.toThrow(/plan step 2 \(gather\) of training step 5: .*index 5/);
+    expect(await weight()).toBe(3);
+    expect((await session.run({ steps: 2, firstStep: 3 })).status).toBe("done");
+    expect(await weight()).toBe(5);
+  });
+
+  test("profile measures every step of the plan", async () => {
+    const { profile } = await device.load(slowPlan(200)).run({ steps: 3, profile: true });
+    expect(profile.length).toBe(1);
+    expect(profile[0]).toBeGreaterThan(1000);
+  });
+
+  test("the same bits with any number of threads", async () => {
+    const inputs = { a: wave(300 * 200), b: wave(200 * 150, 2), bias: wave(150, 3) };
+    const run = (threads: number) =>
+      openDevice({ threads })
+        .load(matmulPlan(300, 200, 150))
+        .run({ inputs });
+    const [one, two, five] = [await run(1), await run(2), await run(5)];
+    for (const name of ["out", "columns", "top"]) {
+      expect(distance(two.outputs[name], one.outputs[name]!)).toBe(0);
+      expect(distance(five.outputs[name], one.outputs[name]!)).toBe(0);
+    }
+  });
+
+  test("denormals are flushed in kernels, and not in JavaScript", async () => {
+    const tiny = Float32Array.of(1e-30);
+    const { outputs } = await device.load(mapPlan(1)).run({ inputs: { a: tiny, b: Float32Array.of(1e-12) } });
+    expect(outputs.out![0]).toBe(1);
+    expect(Math.fround(1e-30 * 1e-12)).toBeGreaterThan(0);
+  });
+});
+
+describe("what is handed over", () => {
+  test("jobs keep their order", async () => {
+    const counter = device.resident("weight", [1], "float32");
+    const session = device.load(doublingPlan());
+    const write = counter.write(Float32Array.of(3));
+    const first = session.run({ steps: 2 });
+    const between = counter.read();
+    const overwrite = counter.write(Float32Array.of(5));
+    const second = session.run({ steps: 1, firstStep: 2 });
+    const after = counter.read();
+    await Promise.all([write, first, overwrite, second]);
+    expect([(await between)[0], (await after)[0]]).toEqual([12, 10]);
+  });
+
+  test("inputs are copied before run returns", async () => {
+    const [a, b] = [wave(64), wave(64, 1)];
+    const expected = floats(64, (i) => Math.fround(a[i]! * b[i]!) + 1);
+    const running = device.load(mapPlan(64)).run({ inputs: { a, b } });
+    structuredClone(a.buffer, { transfer: [a.buffer] });
+    b.fill(0);
+    expect(distance((await running).outputs.out, expected)).toBeLessThan(1e-6);
+  });
+
+  test("inputs and writes of the wrong kind", async () => {
+    const session = device.load(mapPlan(4));
+    const b = new Float32Array(4);
+    const gone = new Float32Array(4);
+    structuredClone(gone.buffer, { transfer: [gone.buffer] });
+    expect(await codeOf(session.run({ inputs: { a: gone, b } }))).toBe("detached");
+    expect(await codeOf(session.run({ inputs: { a: new Float32Array(5), b } }))).toBe("shape");
+    expect(await codeOf(session.run({ inputs: { a: new Int32Array(4), b } }))).toBe("dtype");
+    expect(await codeOf(session.run({ inputs: { b } }))).toBe("argument");
+    expect(await codeOf(session.run({ inputs: { a: b, b, c: b } }))).toBe("argument");
+    for (const request of [{ steps: 0 }, { steps: 1.5 }, { firstStep: -1 }, { seed: 2 ** 60 }]) {
+      expect(await codeOf(session.run({ ...request, inputs: { a: b, b } }))).toBe("argument");
+    }
+    const target = device.resident("weight", [4], "float32");
+    expect(await codeOf(target.write(gone))).toBe("detached");
+    expect(await codeOf(target.write(new Float32Array(3)))).toBe("shape");
+    expect(await codeOf(target.write(new Float32Array(3), 2))).toBe("shape");
+    expect(await codeOf(target.write(new Uint8Array(4)))).toBe("dtype");
+    await target.write(Float32Array.of(7, 8), 2);
+    expect([...(await target.read())]).toEqual([0, 0, 7, 8]);
+  });
+
+  test("a large write goes in pieces, and notices a buffer that is taken away", async () => {
+    const elements = 3 << 20;
+    const target = device.resident("large", [elements], "float32");
+    const data = floats(elements, (i) => i);
+    await target.write(data);
+    expect(distance(await target.read(), data)).toBe(0);
+    const writing = target.write(data);
+    structuredClone(data.buffer, { transfer: [data.buffer] });
+    expect(await codeOf(writing)).toBe("detached");
+  });
+
+  test("native code checks for itself", () => {
+    const addon = loadAddon();
+    const context = addon.openContext("cpu", 1, "");
+    const buffer = addon.allocate(context, "float32", 4);
+    const codeThrown = (call: () => unknown) => {
+      try {
+        call();
+      } catch (error) {
+        return (error as { code?: string }).code;
+      }
+      return "nothing thrown";
+    };
+    const gone = new Float32Array(2);
+    structuredClone(gone.buffer, { transfer: [gone.buffer] });
+    expect(codeThrown(() => addon.write(buffer, 0, gone))).toBe("detached");
+    expect(codeThrown(() => addon.write(buffer, 3, new Float32Array(2)))).toBe("shape");
+    expect(codeThrown(() => addon.write(buffer, 2 ** 53, new Float32Array(1)))).toBe("argument");
+    expect(codeThrown(() => addon.write(buffer, 0, new Int32Array(1)))).toBe("dtype");
+    // A handle of another kind, and no handle at all.
+    expect(codeThrown(() => addon.read(context as never))).toBe("argument");
+    expect(codeThrown(() => addon.read({} as never))).toBe("argument");
+    expect(codeThrown(() => addon.compile(context, new Int32Array(3), []))).toBe("plan");
+    addon.closeContext(context);
+    addon.closeContext(context);
+    expect(codeThrown(() => addon.read(buffer))).toBe("disposed");
+    expect(codeThrown(() => addon.allocate(context, "float32", 4))).toBe("disposed");
+  });
+});
+
+describe("disposal", () => {
+  test("is idempotent, and use afterwards says so", async () => {
+    const target = device.resident("weight", [1], "float32");
+    const session = device.load(doublingPlan());
+    session.dispose();
+    session.dispose();
+    session.stop();
+    expect(await codeOf(session.run())).toBe("disposed");
+    expect(() => session.memory()).toThrow(expect.objectContaining({ code: "disposed" }));
+    target.release();
+    target.release();
+    expect(await codeOf(target.read())).toBe("disposed");
+    expect(device.has("weight")).toBe(false);
+    device.dispose();
+    device.dispose();
+    expect(() => device.resident("weight", [1], "float32")).toThrow(expect.objectContaining({ code: "disposed" }));
+    expect(() => device.load(slowPlan(2))).toThrow(expect.objectContaining({ code: "disposed" }));
+  });
+
+  test("during a run stops it after a whole step; every promise settles", async () => {
+    const target = device.resident("weight", [1], "float32");
+    const session = device.load(slowPlan(300));
+    const running = session.run({ steps: 1e9 });
+    const queued = session.run({ steps: 5 });
+    const reading = target.read();
+    await new Promise((done) => setTimeout(done, 20));
+    device.dispose();
+    expect((await running).status).toBe("stopped");
+    expect((await queued).completed).toBe(0);
+    expect([...(await reading)]).toEqual([0]);
+  });
+
+  test("a session keeps residents that were released", async () => {
+    const target = device.resident("weight", [1], "float32");
+    await target.write(Float32Array.of(2));
+    const session = device.load(doublingPlan());
+    target.release();
+    expect([...(await session.run({ steps: 2 })).terms]).toEqual([4, 16]);
+  });
+});
+
+describe("plans that are refused say where and why", () => {
+  const good = matmulPlan(4, 3, 2);
+  const change = (parts: Partial<Plan["steps"][number]>, index = 0): Plan => ({
+    ...good,
+    steps: good.steps.map((old, i) => (i === index ? { ...old, ...parts } : old)),
+  });
+  const [matmul] = good.steps;
+  const operands = (index: number, parts: object) => matmul!.operands.map((old, i) => (i === index ? { ...old, ...parts } : old));
+
+  test.each<[name: string, broken: Plan, message: RegExp]>([
+    ["a view beyond its buffer", change({ attributes: [4, 1, 2] }), /step 0 \(matmul\): operand 0 reaches beyond the 12 elements/],
+    ["a negative stride", change({ operands: operands(2, { strides: [0, 0, 0, 0, 0, -1] }) }), /operand 2 has the negative stride -1/],
+    ["a buffer that is not there", change({ operands: operands(1, { buffer: 9 }) }), /operand 1 names buffer 9 of 6/],
+    ["overlapping stores", change({ operands: operands(3, { strides: [0, 0, 0, 0, 1, 1] }) }), /operand 3 is written at overlapping/],
+    ["a later value", change({ program: [accumulator, op("relu", 1), store(1, 3)] }), /instruction 1 \(relu\) names value 1/],
+    ["the value of a store", change({ program: [accumulator, store(0, 3), store(1, 3)] }), /store gives none/],
+    ["no store", change({ program: [accumulator] }), /stores nothing/],
+    [
+      "accumulator in map",
+      change({ program: [accumulator, store(0, 1)] }, 1),
+      /step 1 \(map\): instruction 0 \(accumulator\) stands outside/,
+    ],
+    ["A as an operand of the program", change({ program: [load(0), store(0, 3)] }), /names operand 0; the program's are 2 to 4/],
+    ["too few attributes", change({ attributes: [3] }), /takes 3 attributes, not 1/],
+    ["too many iterations", change({ space: [2 ** 30, 2 ** 30, 1, 1, 4, 2] }), /too many iterations/],
+    ["an arena that is too small", { ...good, arenaBytes: 64 }, /buffer 1 .*inside the arena/],
+    ["a commit behind the end", { ...good, commit: 3 }, /commit at step 3 of 2/],
+    ["terms that are not there", { ...good, terms: { names: [], buffer: 17 } }, /row of terms names buffer 17/],
+    ["an update before the commit", { ...doublingPlan(), commit: 2 }, /step 1 \(map\): operand 0 writes a resident before the commit/],
+    [
+      "an update of what is not writable",
+      { ...doublingPlan(), buffers: [resident("weight", 0, 1, false), ...doublingPlan().buffers.slice(1)] },
+      /step 1 \(map\): operand 0 is written but its resident is not writable/,
+    ],
+  ])("%s", (_, broken, message) => {
+    device.resident("weight", [1], "float32");
+    expect(() => device.load(broken)).toThrow(expect.objectContaining({ code: "plan", message: expect.stringMatching(message) }));
+  });
+
+  test("the untouched plan is taken", () => {
+    expect(device.load(good).memory().arena).toBe(good.arenaBytes);
+  });
+
+  test("residents that are not there, or of another size", () => {
+    expect(() => device.load(doublingPlan())).toThrow(expect.objectContaining({ code: "argument" }));
+    device.resident("weight", [2], "float32");
+    expect(() => device.load(doublingPlan())).toThrow(expect.objectContaining({ code: "argument" }));
+  });
+});

@@ -2,7 +2,7 @@
 import type { Dataset } from "../io/dataset.js";
 import { elboGraph, importanceGraph } from "../vae/graph.js";
 import type { Inference } from "../vae/infer.js";
-import { batches, batchFor, checkRows } from "../vae/rows.js";
+import { batches, batchFor, checkRows, dtypeOf } from "../vae/rows.js";
 
 /** Means per sample in nats. */
 export interface Evaluation {
@@ -75,7 +75,7 @@ type Rows = Float32Array | Uint8Array;
 
 /** Reconstruction `[rows]`, KL `[rows, k]` and posterior mean `[rows, latent]`. Every draw has noise of its own. */
 async function elboParts({ architecture, weights }: Inference, { data, rows }: Dataset, request: EvaluateRequest, draw: number) {
-  const dtype = data instanceof Uint8Array ? "uint8" : "float32";
+  const dtype = dtypeOf({ data });
   const batch = batchFor(rows);
   const calls = Math.ceil(rows / batch);
   const parts: Record<string, Float32Array> = {};
@@ -104,7 +104,7 @@ async function elboParts({ architecture, weights }: Inference, { data, rows }: D
 /** Mean over rows of log (1/K Σ wₖ), by a running log-sum-exp over as many native calls as the draws need. */
 async function meanLogLikelihood(model: Inference, { data, rows }: Dataset, request: EvaluateRequest): Promise<number> {
   const { architecture, weights } = model;
-  const dtype = data instanceof Uint8Array ? "uint8" : "float32";
+  const dtype = dtypeOf({ data });
   const draws = request.importanceSamples;
   const batch = batchFor(rows, 128);
   const samples = Math.min(draws, Math.max(1, Math.floor(IMPORTANCE_ROWS / batch)));

@@ -1,9 +1,10 @@
+import { setImmediate } from "node:timers/promises";
 import { VaeError } from "../errors.js";
 import type { Dataset } from "../io/dataset.js";
 import type { Optimizer } from "../nn/index.js";
 import type { Session, SessionResult } from "../runtime/session.js";
-import { DATA, trainingGraph } from "../vae/graph.js";
-import { checkRows } from "../vae/rows.js";
+import { DATA, probeGraph, type TrainingStep, trainingGraph } from "../vae/graph.js";
+import { checkRows, dtypeOf } from "../vae/rows.js";
 import { checkIdle, type Trainable, takeUpOptimizer } from "./state.js";
 
 /** One native call should take about this long: progress and aborts feel immediate, and the calls cost nothing. */
@@ -31,6 +32,7 @@ export class TrainingRun {
   readonly #model: Trainable;
   readonly #options: RunOptions;
   readonly rows: number;
+  #step: TrainingStep | undefined;
   #session: Session | undefined;
   #secondsPerStep = 0;
   #lastSteps = 0;
@@ -80,6 +82,7 @@ export class TrainingRun {
         run?.stop(reason);
       },
     };
+    let failed = false;
     try {
       signal?.throwIfAborted();
       const dataset = await source;
@@ -88,9 +91,16 @@ export class TrainingRun {
       await run.#open(dataset);
       if (stopped !== undefined) throw stopped.reason;
       yield* body(run);
+    } catch (error) {
+      failed = true;
+      throw error;
     } finally {
-      if (run !== undefined) run.#close();
-      model.training = undefined;
+      try {
+        if (run !== undefined && !failed) await run.#settle();
+      } finally {
+        if (run !== undefined) run.#close();
+        model.training = undefined;
+      }
     }
   }
 
@@ -128,6 +138,22 @@ export class TrainingRun {
     return { steps: result.completed, seconds, sums: sumTerms(result) };
   }
 
+  /**
+   * The last step's terms were finite, but its update may have spoiled the weights, which the next step would be the first
+   * to notice. So the terms of that step are looked at; where they are not finite, making it takes the update back.
+   */
+  async #settle(): Promise<void> {
+    const { weights, architecture, state } = this.#model;
+    if (this.#step === undefined || this.#lastSteps === 0 || weights.disposed) return;
+    const probe = weights.open(probeGraph(architecture, this.#step));
+    try {
+      const { status } = await probe.run({ firstStep: state.step, seed: architecture.config.seed });
+      if (status === "diverged") await this.advance(1);
+    } finally {
+      probe.dispose();
+    }
+  }
+
   async #open(dataset: Dataset): Promise<void> {
     const { weights, architecture, state } = this.#model;
     const { operation, threads, batchSize, shuffle, optimizer: given } = this.#options;
@@ -135,12 +161,17 @@ export class TrainingRun {
     if (threads !== undefined) await weights.useThreads(threads, operation);
     weights.check(operation);
     const optimizer = takeUpOptimizer(this.#model, given);
-    const dtype = dataset.data instanceof Uint8Array ? "uint8" : "float32";
+    const dtype = dtypeOf(dataset);
     await weights.declare(DATA, [dataset.rows, architecture.size], dtype).write(dataset.data);
     weights.check(operation);
     const { rows } = dataset;
     const { optimizerStart } = state;
-    this.#session = weights.open(trainingGraph(architecture, { rows, dtype, batchSize, shuffle, optimizer, optimizerStart }));
+    this.#step = { rows, dtype, batchSize, shuffle, optimizer, optimizerStart };
+    const graph = trainingGraph(architecture, this.#step);
+    // Building and compiling are the longest that we keep the event loop: let it turn in between.
+    await setImmediate();
+    weights.check(operation);
+    this.#session = weights.open(graph);
   }
 
   #close(): void {

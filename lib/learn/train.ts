@@ -212,7 +212,8 @@ function callback<T>(fields: Fields, name: string): ((value: T) => void) | undef
 function planSteps(plan: StepPlan, rows: number, batchSize: number) {
   const epochEnd = (epoch: number): number => Math.ceil((epoch * rows) / batchSize);
   const steps = "steps" in plan ? plan.steps : epochEnd(plan.epochs);
-  return { steps, epochs: Math.ceil((steps * batchSize) / rows - 1e-9) || 1, epochEnd };
+  // The last epoch is the first whose end the steps reach.
+  return { steps, epochs: Math.floor(((steps - 1) * batchSize) / rows) + 1, epochEnd };
 }
 
 /** Means of terms over chunks. */

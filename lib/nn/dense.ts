@@ -18,8 +18,8 @@ export interface DenseOptions {
   /** Whether a bias is added; default true. */
   readonly bias?: boolean;
   /**
-   * How the weights begin; default `"heUniform"` before relu, elu, gelu and silu, `"glorotUniform"` otherwise. Biases
-   * begin at zero, except with `"fanInUniform"`, which draws them like the weights.
+   * How the weights begin; default `"glorotUniform"`, as in Keras; `"heUniform"` suits deep stacks of relu. Biases begin at
+   * zero, except with `"fanInUniform"`, which draws them like the weights.
    */
   readonly initializer?: Initializer;
 }
@@ -32,14 +32,12 @@ export function dense(units: number, options: DenseOptions = {}): Layer {
   return layers.parse({ ...options, kind: "dense", units }, "dense");
 }
 
-const rectifying: readonly Activation[] = ["relu", "elu", "gelu", "silu"];
-
 defineLayer<Dense>("dense", {
   parse: (options) => {
     const units = options.number("units", { minimum: 1, integer: true });
     const activation = options.choice("activation", activations, "linear");
     const bias = options.boolean("bias", true);
-    const initializer = options.choice("initializer", initializers, rectifying.includes(activation) ? "heUniform" : "glorotUniform");
+    const initializer = options.choice("initializer", initializers, "glorotUniform");
     return { kind: "dense", units, activation, bias, initializer };
   },
   outputShape: ({ units }) => [units],

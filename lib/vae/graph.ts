@@ -115,11 +115,8 @@ export interface TrainingStep {
 
 /** One training step: gather a batch, forward, backward, update; one row of terms. */
 export function trainingGraph(architecture: Architecture, options: TrainingStep): SessionGraph {
-  const { rows, dtype, batchSize, shuffle, optimizer, optimizerStart } = options;
-  const indices = shuffledIndices({ rows, batch: batchSize, shuffle, stream: streams.batchOrder });
-  const batch = gather(state(DATA, [rows, architecture.size], dtype), indices);
-  const model = modelFunctions(architecture);
-  const terms = objectiveTerms(architecture, model, model.prepare(batch), new Noise());
+  const { optimizer, optimizerStart } = options;
+  const { model, terms } = batchTerms(architecture, options);
   const parameters = [...model.parameters];
   const gradients = grad(
     terms.loss,
@@ -132,6 +129,18 @@ export function trainingGraph(architecture: Architecture, options: TrainingStep)
     subtract(step(), optimizerStart),
   );
   return { terms, updates };
+}
+
+/** The terms that a training step would see, and nothing else. */
+export function probeGraph(architecture: Architecture, options: TrainingStep): SessionGraph {
+  return { terms: batchTerms(architecture, options).terms };
+}
+
+function batchTerms(architecture: Architecture, { rows, dtype, batchSize, shuffle }: TrainingStep) {
+  const indices = shuffledIndices({ rows, batch: batchSize, shuffle, stream: streams.batchOrder });
+  const batch = gather(state(DATA, [rows, architecture.size], dtype), indices);
+  const model = modelFunctions(architecture);
+  return { model, terms: objectiveTerms(architecture, model, model.prepare(batch), new Noise()) };
 }
 
 /** The objective's terms for a prepared batch. */

@@ -1,12 +1,12 @@
 // What a trained model is asked: encode, decode, reconstruct, sample, interpolate. Rows go through in batches of a fixed
 // size, each one native call; between them the event loop turns.
 import { VaeError } from "../errors.js";
-import type { DataSource } from "../io/dataset.js";
+import type { DataSource, Dataset } from "../io/dataset.js";
 import type { HostArray } from "../runtime/native.js";
 import type { SessionGraph } from "../runtime/session.js";
 import type { Architecture } from "./architecture.js";
 import { decodeGraph, encodeGraph, reconstructGraph, sampleGraph } from "./graph.js";
-import { batches, batchFor, ownRows } from "./rows.js";
+import { batches, batchFor, dtypeOf, ownRows } from "./rows.js";
 import type { Weights } from "./weights.js";
 
 /** A model as inference sees it. */
@@ -24,39 +24,29 @@ export interface Encoding {
 export async function encode(model: Inference, source: DataSource): Promise<Encoding> {
   const { architecture } = model;
   const { latent } = architecture.config;
-  const { data } = await ownRows(architecture, source, "encode");
-  const dtype = data instanceof Uint8Array ? "uint8" : "float32";
-  const { mean, standardDeviation } = await runRows(
-    model,
-    "encode",
-    data,
-    architecture.size,
-    { mean: latent, standardDeviation: latent },
-    {
-      key: `encode ${dtype}`,
-      input: "x",
-      graph: (batch) => encodeGraph(architecture, batch, dtype),
-    },
-  );
+  const dataset = await ownRows(architecture, source, "encode");
+  const dtype = dtypeOf(dataset);
+  const { mean, standardDeviation } = await runRows(model, dataset, {
+    operation: "encode",
+    key: `encode ${dtype}`,
+    input: "x",
+    widths: { mean: latent, standardDeviation: latent },
+    graph: (batch) => encodeGraph(architecture, batch, dtype),
+  });
   return { mean: mean!, standardDeviation: standardDeviation! };
 }
 
 export async function reconstruct(model: Inference, source: DataSource): Promise<Float32Array> {
   const { architecture } = model;
-  const { data } = await ownRows(architecture, source, "reconstruct");
-  const dtype = data instanceof Uint8Array ? "uint8" : "float32";
-  const { mean } = await runRows(
-    model,
-    "reconstruct",
-    data,
-    architecture.size,
-    { mean: architecture.size },
-    {
-      key: `reconstruct ${dtype}`,
-      input: "x",
-      graph: (batch) => reconstructGraph(architecture, batch, dtype),
-    },
-  );
+  const dataset = await ownRows(architecture, source, "reconstruct");
+  const dtype = dtypeOf(dataset);
+  const { mean } = await runRows(model, dataset, {
+    operation: "reconstruct",
+    key: `reconstruct ${dtype}`,
+    input: "x",
+    widths: { mean: architecture.size },
+    graph: (batch) => reconstructGraph(architecture, batch, dtype),
+  });
   return mean!;
 }
 
@@ -66,16 +56,15 @@ export type Latents = Float32Array | readonly ArrayLike<number>[];
 export async function decode(model: Inference, latents: Latents): Promise<Float32Array> {
   const { architecture } = model;
   const { latent } = architecture.config;
-  const rows = latentRows(latents, latent);
+  const data = latentRows(latents, latent);
   const { mean } = await runRows(
     model,
-    "decode",
-    rows,
-    latent,
-    { mean: architecture.size },
+    { data, rows: data.length / latent },
     {
+      operation: "decode",
       key: "decode",
       input: "z",
+      widths: { mean: architecture.size },
       graph: (batch) => decodeGraph(architecture, batch),
     },
   );
@@ -173,23 +162,25 @@ function rowsToArray(rows: readonly ArrayLike<number>[], latent: number): Float3
   return flat;
 }
 
+/** What rows go through. */
 interface RowGraph {
+  readonly operation: string;
   /** Tells this graph from the model's others. */
   readonly key: string;
   readonly input: string;
+  /** The outputs, with their values per row. */
+  readonly widths: Readonly<Record<string, number>>;
+  /** The graph for a batch of so many rows. */
   graph(batch: number): SessionGraph;
 }
 
-/** Runs rows through a graph of a fixed batch size; `widths` are the outputs with their values per row. */
+/** Runs rows through a graph of a fixed batch size. */
 async function runRows(
   { weights }: Inference,
-  operation: string,
-  data: Float32Array | Uint8Array,
-  size: number,
-  widths: Readonly<Record<string, number>>,
-  { key, input, graph }: RowGraph,
+  { data, rows }: Pick<Dataset, "data" | "rows">,
+  { operation, key, input, widths, graph }: RowGraph,
 ): Promise<Record<string, Float32Array>> {
-  const rows = data.length / size;
+  const size = data.length / rows;
   const batch = batchFor(rows);
   const names = Object.keys(widths);
   const results = Object.fromEntries(names.map((name) => [name, new Float32Array(rows * widths[name]!)]));

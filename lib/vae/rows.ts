@@ -18,6 +18,11 @@ export async function checkRows({ config }: Architecture, dataset: Dataset, oper
   await checkValues(dataset, likelihoods.of(config.likelihood).range?.(config.likelihood), operation);
 }
 
+/** How rows are stored. */
+export function dtypeOf({ data }: Pick<Dataset, "data">): "uint8" | "float32" {
+  return data instanceof Uint8Array ? "uint8" : "float32";
+}
+
 /** The batch size for `rows` rows: a power of two, so that calls of any length share few compiled graphs. */
 export function batchFor(rows: number, limit = 512): number {
   return Math.min(limit, 2 ** Math.ceil(Math.log2(rows)));

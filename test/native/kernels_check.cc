@@ -145,6 +145,12 @@ double apply(Opcode op, double a, double b, double c) {
   case Opcode::equal: return a == b;
   case Opcode::where: return a != 0 ? b : c;
   case Opcode::multiply_add: return a * b + c;
+  case Opcode::interpolate: return a + c * (b - a);
+  case Opcode::interpolate_square: return a + c * (b * b - a);
+  case Opcode::subtract_quotient: return a - b / c;
+  case Opcode::sqrt_add: return std::sqrt(a) + b;
+  case Opcode::add_relu: return a + b < 0 ? 0 : a + b;
+  case Opcode::where_positive: return a > 0 ? b : 0;
   default: return std::nan("");
   }
 }
@@ -195,7 +201,7 @@ std::vector<std::vector<double>> reference(const Case& c) {
         double& r = result[buffer(in.b)][offset(in.b)];
         r = std::fmax(r, v(in.a));
       } else {
-        const int arity = in.op < Opcode::add ? 1 : in.op < Opcode::where ? 2 : 3;
+        const int arity = opcode_arity(in.op);
         value[i] = apply(in.op, v(in.a), arity > 1 ? v(in.b) : 0, arity > 2 ? v(in.c) : 0);
       }
     }
@@ -264,11 +270,12 @@ void random_programs() {
     values.push_back(c.constant(normal()));
     const Opcode safe[] = {Opcode::add,     Opcode::subtract, Opcode::multiply, Opcode::maximum,      Opcode::minimum,
                            Opcode::where,   Opcode::tanh,     Opcode::relu,     Opcode::multiply_add, Opcode::sigmoid,
-                           Opcode::negate,  Opcode::sin};
+                           Opcode::negate,  Opcode::sin,      Opcode::add_relu, Opcode::interpolate, Opcode::interpolate_square,
+                           Opcode::where_positive};
     const auto any = [&] { return values[static_cast<size_t>(pick(0, static_cast<int64_t>(values.size()) - 1))]; };
     for (int i = static_cast<int>(pick(0, 8)); i > 0; --i) {
       const int bounded = c.emit(Opcode::tanh, any()); // keeps values of a size that the tolerance can speak about
-      values.push_back(c.emit(safe[pick(0, 11)], bounded, any(), any()));
+      values.push_back(c.emit(safe[pick(0, 15)], bounded, any(), any()));
       values.push_back(c.emit(Opcode::minimum, values.back(), c.constant(50.0f)));
     }
     for (int i = static_cast<int>(pick(1, 2)); i > 0; --i) {
@@ -522,7 +529,7 @@ void accuracy(bool verbose) {
     }
   const float edges[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, -1.0f, 1.0f, 200.0f, -200.0f, 3e38f, -3e38f, 1e-38f, 0.5f, -0.5f, -1.5f, 1e9f};
   for (const std::string& tier : cpu_available_tiers())
-    for (int op = static_cast<int>(Opcode::negate); op < static_cast<int>(Opcode::where); ++op)
+    for (int op = static_cast<int>(Opcode::negate); op < static_cast<int>(Opcode::count); ++op)
       for (const float a : edges)
         for (const float b : edges) {
           Case c(KernelId::map);
@@ -531,12 +538,13 @@ void accuracy(bool verbose) {
           c.emit(Opcode::store, c.emit(static_cast<Opcode>(op), x, y), c.operand(63));
           for (int i = 0; i < 3; ++i) c.buffers[0].floats()[i] = a, c.buffers[1].floats()[i] = b;
           c.run(tier, 1);
+          if (opcode_arity(static_cast<Opcode>(op)) > 2) continue;
           const float got = c.buffers[2].floats()[2];
           const float expected = static_cast<float>(apply(static_cast<Opcode>(op), a, b, 0));
           const bool zero_sign = static_cast<Opcode>(op) >= Opcode::maximum || static_cast<Opcode>(op) == Opcode::relu || std::signbit(got) == std::signbit(expected) || expected != 0;
           CHECK((ulps(got, expected) <= 4 || std::fabs(got - expected) < 1e-30) && (expected != expected || zero_sign),
                 "%s(%g, %g) on %s = %g, not %g", opcode_name(static_cast<Opcode>(op)), a, b, tier.c_str(), got, expected);
-          if (op < static_cast<int>(Opcode::add)) break;
+          if (opcode_arity(static_cast<Opcode>(op)) < 2) break;
         }
 }
 
