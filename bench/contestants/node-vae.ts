@@ -1,0 +1,60 @@
+// node-vae through its public API. The configuration is the instruction tier.
+import { readFileSync } from "node:fs";
+import { adam, dense, type TrainedSteps, vae } from "node-vae";
+import { type Contestant, compete, type Task } from "../protocol.js";
+import { readBytes } from "./data.js";
+
+/** Steps from one report to the next take about this long, so that reports cost nothing and quiet moments are seen. */
+const SECONDS_PER_REPORT = 0.025;
+
+await compete(async (task: Task): Promise<Contestant> => {
+  const { input, hidden, latent, batch } = task.workload;
+  const layers = hidden.map((units) => dense(units, { activation: "relu" }));
+  const model = vae({
+    input: [input],
+    latent,
+    encoder: layers,
+    decoder: [...layers].reverse(),
+    likelihood: "bernoulli",
+    device: "cpu",
+    threads: task.threads,
+    tier: task.configuration,
+    seed: 1,
+  });
+  const data = readBytes(task);
+  const before = nativeMemory();
+  const optimizer = adam({ learningRate: 1e-3 });
+  let training: AsyncGenerator<TrainedSteps> | undefined;
+  let every = 0;
+
+  /** The first reports choose how many steps the later ones cover. */
+  async function next(): Promise<{ steps: number; loss: number }> {
+    training ??= model.train(data, { steps: Number.MAX_SAFE_INTEGER, every: Math.max(1, every), batchSize: batch, optimizer });
+    const { value } = await training.next();
+    if (value === undefined) throw new Error("training ended");
+    const steps = Math.max(1, every);
+    if (every === 0) {
+      every = Math.max(1, Math.round(SECONDS_PER_REPORT * value.stepsPerSecond));
+      await training.return(undefined);
+      training = undefined;
+    }
+    return { steps, loss: value.terms.loss! };
+  }
+
+  const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as { version: string };
+  return {
+    library: `node-vae ${version}`,
+    advance: next,
+    memory() {
+      const stated = Object.values(model.memory()).reduce((sum: number, bytes: number) => sum + bytes, 0);
+      return { native: nativeMemory() - before, stated };
+    },
+  };
+});
+
+/** Bytes resident beyond what JavaScript holds. */
+function nativeMemory(): number {
+  globalThis.gc?.();
+  const { rss, heapTotal, external } = process.memoryUsage();
+  return rss - heapTotal - external;
+}

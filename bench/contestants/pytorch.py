@@ -1,0 +1,116 @@
+"""The benchmark's dense VAE in PyTorch, with the protocol of bench/protocol.ts on stdin and stdout.
+
+Usage: pytorch.py TASK, with a configuration of words joined by "-": eager or compile or jit, then foreach or fused for
+Adam. `pytorch.py --version` prints the version and ends.
+"""
+
+import json
+import os
+import resource
+import sys
+import time
+
+import numpy
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class DenseVae(nn.Module):
+    def __init__(self, widths, latent):
+        super().__init__()
+        pairs = list(zip(widths, widths[1:]))
+        self.encoder = nn.ModuleList(nn.Linear(*pair) for pair in pairs)
+        self.mean = nn.Linear(widths[-1], latent)
+        self.log_variance = nn.Linear(widths[-1], latent)
+        self.decoder = nn.ModuleList(nn.Linear(*pair) for pair in zip([latent] + widths[:0:-1], widths[::-1]))
+
+    def forward(self, x):
+        hidden = x
+        for layer in self.encoder:
+            hidden = F.relu(layer(hidden))
+        mean, log_variance = self.mean(hidden), self.log_variance(hidden)
+        hidden = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
+        for layer in self.decoder[:-1]:
+            hidden = F.relu(layer(hidden))
+        return self.decoder[-1](hidden), mean, log_variance
+
+
+def build(task):
+    """One training step as a function; it returns the loss tensor without waiting for its value."""
+    words = task["configuration"].split("-")
+    workload = task["workload"]
+    torch.set_num_threads(task["threads"])
+    torch.set_flush_denormal(True)  # without it Adam's moments of unused pixels slow every step down
+    torch.manual_seed(1)
+    data = torch.from_numpy(numpy.fromfile(task["data"], dtype=numpy.uint8)).view(-1, workload["input"]).float().div_(255)
+    model = DenseVae([workload["input"], *workload["hidden"]], workload["latent"])
+    adam = {word: True for word in words if word in ("foreach", "fused")}
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, **adam)
+    forward = model
+    if "jit" in words:
+        forward = torch.jit.trace(model, data[: workload["batch"]], check_trace=False)
+
+    def loss_of(x):
+        logits, mean, log_variance = forward(x)
+        reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction="sum")
+        return reconstruction - 0.5 * torch.sum(1 + log_variance - mean * mean - log_variance.exp())
+
+    if "compile" in words:
+        loss_of = torch.compile(loss_of)
+
+    def step():
+        x = data.index_select(0, torch.randint(len(data), (workload["batch"],)))
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_of(x)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def run(step, batch, seconds):
+    turns = []
+    begin = before = time.perf_counter()
+    while not turns or before - begin < seconds:
+        loss = step()
+        now = time.perf_counter()
+        turns.append((1, now - before))
+        before = now
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"type": "ran", "turns": turns, "loss": loss.item() / batch, "peakMemory": peak}
+
+
+def say(answer):
+    print(json.dumps(answer), flush=True)
+
+
+def main():
+    task = json.loads(sys.argv[1])
+    batch = task["workload"]["batch"]
+    step = build(task)
+    startup = time.time() * 1000 - task["startedAt"]
+    begin = time.perf_counter()
+    loss = step().item() / batch
+    first = (time.perf_counter() - begin) * 1000
+    say({"type": "ready", "library": f"PyTorch {torch.__version__}", "startup": startup, "firstStep": first, "loss": loss})
+    for line in sys.stdin:
+        question = json.loads(line)
+        if question["type"] == "exit":
+            break
+        if question["type"] == "run":
+            say(run(step, batch, question["seconds"]))
+        else:
+            say({"type": "failed", "message": f"cannot {question['type']}"})
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--version"]:
+        print(torch.__version__)
+        sys.exit()
+    try:
+        main()
+    except Exception as error:  # whatever it is, the harness lists it
+        say({"type": "failed", "message": f"{type(error).__name__}: {error}".splitlines()[0]})
+        os._exit(1)

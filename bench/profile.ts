@@ -1,0 +1,84 @@
+// `npm run bench -- profile`: the time of one training step, kernel call by kernel call.
+import { adam, dense } from "node-vae";
+import { sizeOf } from "node-vae/graph";
+import type { PlanStep } from "#lib/compile/plan.js";
+import { Device } from "#lib/runtime/device.js";
+import { loadAddon } from "#lib/runtime/native.js";
+import { architectureOf } from "#lib/vae/architecture.js";
+import { DATA, trainingGraph } from "#lib/vae/graph.js";
+import { parseConfig } from "#lib/vae/index.js";
+import { syntheticDigits } from "./digits.js";
+import { threeDigits } from "./statistics.js";
+import { percent, table } from "./table.js";
+import { stepOperations, type Workload } from "./workload.js";
+
+export interface ProfileSettings {
+  readonly workload: Workload;
+  readonly tier: string;
+  readonly threads: number;
+  readonly seconds: number;
+}
+
+const ROWS = 10_000;
+
+export async function profile({ workload, tier, threads, seconds }: ProfileSettings): Promise<void> {
+  const { input, hidden, latent, batch } = workload;
+  const layers = hidden.map((units) => dense(units, { activation: "relu" }));
+  const decoder = [...layers].reverse();
+  const config = parseConfig({ input: [input], latent, encoder: layers, decoder, likelihood: "bernoulli" }, "profile");
+  const architecture = architectureOf(config);
+  const step = { rows: ROWS, dtype: "uint8", batchSize: batch, shuffle: true, optimizer: adam(), optimizerStart: 0 } as const;
+  using device = Device.open({ device: "cpu", threads, tier });
+  await device.resident(DATA, [ROWS, input], "uint8").write(syntheticDigits(ROWS, input));
+  for (const [index, { name, shape }] of architecture.parameters.entries()) {
+    const scale = 1 / Math.sqrt(shape[0]!);
+    const values = Float32Array.from({ length: sizeOf(shape) }, (_, i) => scale * Math.sin(i * (index + 1)));
+    await device.resident(name, shape, "float32").write(values);
+  }
+  using session = device.session(trainingGraph(architecture, step));
+  const warm = await session.run({ steps: 20 });
+  let [steps, total, nanoseconds] = [0, 0, new Float64Array(session.plan.steps.length)];
+  const peaks: number[] = [];
+  while (total < seconds) {
+    peaks.push(loadAddon().probe(device.tier, 0.02).fma);
+    const begin = performance.now();
+    const result = await session.run({ steps: 20, firstStep: warm.completed + steps, profile: true });
+    total += (performance.now() - begin) / 1000;
+    steps += result.completed;
+    nanoseconds = nanoseconds.map((sum, i) => sum + result.profile[i]!);
+  }
+  const peak = (peaks.reduce((sum, value) => sum + value, 0) / peaks.length) * device.threads;
+  const all = nanoseconds.reduce((sum, value) => sum + value, 0);
+  const rows = session.plan.steps.map((planStep, i) => {
+    const time = nanoseconds[i]! / steps;
+    const rate = productOperations(planStep) / time;
+    const product = rate > 0 ? [threeDigits(rate), percent(rate / peak)] : ["", ""];
+    return [
+      `${i} ${planStep.kernel} ${extent(planStep)}`,
+      threeDigits(time / 1000),
+      percent(nanoseconds[i]! / all),
+      ...product,
+      planStep.label,
+    ];
+  });
+  const milliseconds = (1000 * total) / steps;
+  const rate = stepOperations(workload) / milliseconds / 1e6;
+  console.log(
+    `${workload.name}, ${device.tier}, ${device.threads} thread${device.threads > 1 ? "s" : ""}; FMA peak ${threeDigits(peak)} GFLOP/s`,
+  );
+  console.log(table(["plan step", "µs", "share", "GFLOP/s", "of peak", "what"], rows));
+  console.log(
+    `step ${threeDigits(milliseconds)} ms, ${threeDigits(1000 / milliseconds)} steps/s, ${threeDigits(rate)} GFLOP/s, ${percent(rate / peak)} of peak`,
+  );
+}
+
+/** `128×400`, and the inner dimension of a product behind it. */
+function extent({ kernel, space, attributes }: PlanStep): string {
+  const first = space.findIndex((size) => size !== 1);
+  const sizes = first < 0 ? "1" : space.slice(first).join("×");
+  return kernel === "matmul" ? `${sizes} over ${attributes[0]}` : sizes;
+}
+
+function productOperations({ kernel, space, attributes }: PlanStep): number {
+  return kernel === "matmul" ? 2 * sizeOf(space) * attributes[0]! : 0;
+}
