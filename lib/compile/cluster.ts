@@ -5,7 +5,7 @@
 import { VaeError } from "../errors.js";
 import { type Shape, showShape, sizeOf, type Tensor } from "../graph/tensor.js";
 import { isImmediate, isPointwise, isProduct, storageRoot, stripReshape } from "./prepare.js";
-import { layOut, productSplit, reductionSplit, reductionStrides, type Split, stridesOver } from "./space.js";
+import { layOut, productSplit, reductionSplit, reductionStrides, type Split, StrideSet, stridesOver } from "./space.js";
 import { contiguousStrides, reshapeView } from "./view.js";
 
 export interface Cluster {
@@ -19,7 +19,7 @@ export interface Cluster {
   /** The root and the nodes: values that programs here can name. A cheap node may be a member of several clusters. */
   readonly members: Set<Tensor>;
   /** Strides over `space` of every load and store so far. */
-  strides: (readonly number[])[];
+  readonly strides: StrideSet;
   /** Clusters whose results this one reads. */
   readonly inputs: Set<Cluster>;
   /** Computes something that a recorded term depends on. */
@@ -29,8 +29,7 @@ export interface Cluster {
 }
 
 /** Scratch rows of one tile must stay in L1. */
-const MAX_NODES = 96;
-const MAX_OPERANDS = 28;
+const MAX_NODES = 64;
 
 export class Clusters {
   readonly all = new Set<Cluster>();
@@ -40,18 +39,14 @@ export class Clusters {
   /** For pieces of a concatenation: strides over the piece's shape that its store must have. */
   readonly #pieceStrides: ReadonlyMap<Tensor, readonly (readonly number[])[]>;
 
-  constructor(
-    order: readonly Tensor[],
-    facts: {
-      forward: ReadonlySet<Tensor>;
-      updates: ReadonlySet<Tensor>;
-      pieceStrides: ReadonlyMap<Tensor, readonly (readonly number[])[]>;
-    },
-  ) {
+  constructor(facts: {
+    forward: ReadonlySet<Tensor>;
+    updates: ReadonlySet<Tensor>;
+    pieceStrides: ReadonlyMap<Tensor, readonly (readonly number[])[]>;
+  }) {
     this.#forward = facts.forward;
     this.#updates = facts.updates;
     this.#pieceStrides = facts.pieceStrides;
-    for (const node of order) this.#place(node);
   }
 
   /** True if `to` needs results of `from`, directly or through others. */
@@ -68,7 +63,8 @@ export class Clusters {
     return false;
   }
 
-  #place(node: Tensor): void {
+  /** Puts a node into a cluster; inputs come before their users. */
+  place(node: Tensor): void {
     if (["reshape", "broadcast_to", "transpose", "slice", "input", "state", "constant"].includes(node.op)) return;
     if (node.op === "sum" || node.op === "max") this.#placeReduction(node);
     else if (isPointwise(node)) this.#placePointwise(node);
@@ -82,8 +78,8 @@ export class Clusters {
   }
 
   #open(kind: Cluster["kind"], root: Tensor | undefined, space: Shape, split: Split | undefined): Cluster {
-    const strides = kind === "product" ? [contiguousStrides(space)] : [];
-    if (!layOut(space, split, strides)) throw tooManyDimensions(root?.op ?? "map", space);
+    const strides = new StrideSet(kind === "product" ? [contiguousStrides(space)] : []);
+    if (!layOut(space, split, strides.values)) throw tooManyDimensions(root?.op ?? "map", space);
     const cluster: Cluster = {
       kind,
       root,
@@ -103,7 +99,7 @@ export class Clusters {
   #add(cluster: Cluster, node: Tensor, strides: readonly (readonly number[])[]): void {
     if (node !== cluster.root) cluster.nodes.push(node);
     cluster.members.add(node);
-    cluster.strides.push(...strides);
+    cluster.strides.add(strides);
     cluster.forward ||= this.#forward.has(node);
     cluster.updates ||= this.#updates.has(node);
     for (const input of node.inputs) {
@@ -167,8 +163,7 @@ export class Clusters {
     }
     const added = this.#newStrides(node, cluster);
     if (!added) return false;
-    const strides = unique([...cluster.strides, ...added]);
-    return strides.length <= MAX_OPERANDS && layOut(cluster.space, cluster.split, strides) !== undefined;
+    return cluster.strides.fits(cluster.space, cluster.split, added);
   }
 
   /** Makes one cluster of two that a node would join, if nothing stands between them. */
@@ -193,11 +188,11 @@ export class Clusters {
       );
     if (readsMemoryOf(home, other) || readsMemoryOf(other, home)) return;
     if (home.root?.inputs.some((input) => this.of.get(storageRoot(input)) === other)) return;
-    const strides = unique([...home.strides, ...other.strides, ...(this.#newStrides(node, home) ?? [])]);
-    if (strides.length > MAX_OPERANDS || !layOut(home.space, split, strides)) return;
+    const strides = new StrideSet([...home.strides.values, ...other.strides.values, ...(this.#newStrides(node, home) ?? [])]);
+    if (!layOut(home.space, split, strides.values)) return;
     home.split = split;
     home.nodes = [...home.nodes, ...other.nodes].sort((a, b) => a.id - b.id);
-    home.strides.push(...other.strides);
+    home.strides.add(other.strides.values);
     home.forward ||= other.forward;
     home.updates ||= other.updates;
     for (const input of other.inputs) if (input !== home) home.inputs.add(input);
@@ -224,7 +219,8 @@ export class Clusters {
             (cluster.split.outer === wanted.outer && cluster.split.rows === wanted.rows) ||
             relabelled(cluster.split, wanted, axes);
       const actual = cluster.split ?? wanted;
-      if (fits && layOut(cluster.space, actual, unique([...cluster.strides, reductionStrides(cluster.space, actual, axes)]))) {
+      const added = fits ? reductionStrides(cluster.space, actual, axes) : [];
+      if (fits && layOut(cluster.space, actual, [...cluster.strides.values, added])) {
         cluster.split = actual;
         this.#add(cluster, node, [reductionStrides(cluster.space, actual, axes)]);
         return;
@@ -240,10 +236,6 @@ export class Clusters {
 /** Reducing the columns leaves outer and rows alike, so an existing split of them serves too. */
 function relabelled(existing: Split, wanted: Split, axes: "rows" | "columns" | "both"): boolean {
   return axes === "columns" && existing.outer * existing.rows === wanted.outer * wanted.rows;
-}
-
-function unique(strides: readonly (readonly number[])[]): (readonly number[])[] {
-  return [...new Map(strides.map((s) => [s.join(), s])).values()];
 }
 
 function tooManyDimensions(operation: string, shape: Shape): VaeError {

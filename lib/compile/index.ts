@@ -2,7 +2,7 @@
 import { VaeError } from "../errors.js";
 import { type DType, sameShape, showShape, sizeOf, type Tensor, topological } from "../graph/tensor.js";
 import { type Cluster, Clusters } from "./cluster.js";
-import { lower, type Place, pieceView } from "./lower.js";
+import { type Lowering, lower, type Place, pieceView } from "./lower.js";
 import { align, assignOffsets, mergeInPlace } from "./memory.js";
 import type { Plan, PlanBuffer, PlanStep } from "./plan.js";
 import { isPointwise, prepare, storable, storageRoot, stripReshape } from "./prepare.js";
@@ -32,8 +32,29 @@ interface Draft {
 
 /** Compiles a graph to the plan of one step. Errors: VaeError "shape", "dtype", "argument". */
 export function compile(graph: SessionGraph): Plan {
-  return new Compilation(graph).plan();
+  const work = compileInTurns(graph);
+  for (;;) {
+    const turn = work.next();
+    if (turn.done) return turn.value;
+  }
 }
+
+/**
+ * The same in small pieces, so that a caller can let the event loop turn in between: compiling the training step of a
+ * model takes tens of milliseconds the first time, before the engine has warmed up.
+ */
+export function* compileInTurns(graph: SessionGraph): Generator<void, Plan> {
+  const { outputs = {}, terms = {}, updates = [] } = graph;
+  for (const [name, term] of Object.entries(terms)) if (sizeOf(term.shape) !== 1) throw wrongShape(`term "${name}"`, [], term.shape);
+  checkUpdates(updates);
+  const simple = yield* new Simplifier().inTurns([...Object.values(outputs), ...Object.values(terms), ...updates.flat()]);
+  const prepared = prepare(simple);
+  yield;
+  return yield* new Compilation(graph, prepared).plan();
+}
+
+/** Nodes handled between two chances to let the event loop turn. */
+const NODES_PER_TURN = 32;
 
 class Compilation {
   readonly #buffers: Draft[] = [];
@@ -49,15 +70,12 @@ class Compilation {
   readonly #updates: Update[];
   readonly #order: readonly Tensor[];
 
-  constructor(graph: SessionGraph) {
+  /** @param roots the prepared forms of the graph's outputs, terms, and states with their next values */
+  constructor(graph: SessionGraph, roots: readonly Tensor[]) {
     const outputs = Object.entries(graph.outputs ?? {});
     const terms = Object.entries(graph.terms ?? {});
     const updates = graph.updates ?? [];
-    for (const [name, term] of terms) if (sizeOf(term.shape) !== 1) throw wrongShape(`term "${name}"`, [], term.shape);
-    checkUpdates(updates);
-    const all = [...outputs.map(([, t]) => t), ...terms.map(([, t]) => t), ...updates.flat()];
-    const simple = prepare(new Simplifier().run(all));
-    const take = simple.values();
+    const take = roots.values();
     const next = () => take.next().value as Tensor;
     // A program stores its value to as many places as are asked for; a special kernel has one output.
     const taken = new Set<Tensor>();
@@ -78,20 +96,30 @@ class Compilation {
     });
   }
 
-  plan(): Plan {
-    const clusters = this.#cluster();
+  *plan(): Generator<void, Plan> {
+    const clusters = this.#clusters();
+    for (const [i, node] of this.#order.entries()) {
+      clusters.place(node);
+      if (i % NODES_PER_TURN === 0) yield;
+    }
     recomputeCheap(clusters, new Set([...this.#outputNodes, ...this.#termNodes, ...this.#updates.map((u) => u.next), ...this.#pieces()]));
+    yield;
     const scheduled = schedule(clusters, this.#updates, this.#termNodes);
     this.#leaves();
     this.#assignSinks(clusters, scheduled.inPlace, scheduled.deferred);
+    yield;
     const steps: PlanStep[] = [];
     let commit = -1;
-    scheduled.order.forEach((cluster, i) => {
+    const context: Lowering = {
+      clusterOf: clusters.of,
+      sinksOf: (node) => this.#sinks.get(node) ?? [],
+      locate: (root) => this.#locate(root),
+    };
+    for (const [i, cluster] of scheduled.order.entries()) {
       if (i === scheduled.commit) commit = steps.length;
-      steps.push(
-        ...lower(cluster, { clusterOf: clusters.of, sinksOf: (node) => this.#sinks.get(node) ?? [], locate: (root) => this.#locate(root) }),
-      );
-    });
+      steps.push(...lower(cluster, context));
+      yield;
+    }
     if (commit < 0) commit = steps.length;
     for (const update of scheduled.deferred) steps.push(this.#copyToState(update));
     return this.#finish(steps, commit);
@@ -101,7 +129,7 @@ class Compilation {
     return this.#buffers.push(draft) - 1;
   }
 
-  #cluster(): Clusters {
+  #clusters(): Clusters {
     const forward = new Set(topological(this.#termNodes));
     const updates = new Set(this.#updates.map((update) => update.next));
     const pieceStrides = new Map<Tensor, (readonly number[])[]>();
@@ -111,7 +139,7 @@ class Compilation {
         pieceStrides.set(piece, [...(pieceStrides.get(piece) ?? []), pieceView(node, i).strides]);
       });
     }
-    return new Clusters(this.#order, { forward, updates, pieceStrides });
+    return new Clusters({ forward, updates, pieceStrides });
   }
 
   #pieces(): Tensor[] {

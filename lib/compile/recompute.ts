@@ -4,7 +4,7 @@ import type { Tensor } from "../graph/tensor.js";
 import type { Cluster, Clusters } from "./cluster.js";
 import { isImmediate, isPointwise, storageRoot, stripReshape } from "./prepare.js";
 import { uniformSource } from "./simplify.js";
-import { layOut, stridesOver } from "./space.js";
+import { stridesOver } from "./space.js";
 
 const CHEAP = new Set([
   "negate",
@@ -73,7 +73,7 @@ function accepts(cluster: Cluster, node: Tensor, clusters: Clusters): boolean {
   if (clusters.of.get(node) === cluster) return false;
   const added = node.inputs.filter((input) => !isImmediate(input)).map((input) => stridesOver(input, cluster.space));
   if (added.some((strides) => strides === undefined)) return false;
-  return layOut(cluster.space, cluster.split, [...cluster.strides, ...(added as number[][])]) !== undefined;
+  return cluster.strides.fits(cluster.space, cluster.split, added as number[][]);
 }
 
 function adopt(cluster: Cluster, node: Tensor, clusters: Clusters): void {
@@ -81,7 +81,7 @@ function adopt(cluster: Cluster, node: Tensor, clusters: Clusters): void {
   cluster.nodes = [...cluster.nodes, node].sort((a, b) => a.id - b.id);
   for (const input of node.inputs) {
     if (isImmediate(input)) continue;
-    cluster.strides.push(stridesOver(input, cluster.space)!);
+    cluster.strides.add([stridesOver(input, cluster.space)!]);
     const producer = clusters.of.get(storageRoot(input));
     if (producer && producer !== cluster) cluster.inputs.add(producer);
   }

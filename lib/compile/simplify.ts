@@ -12,13 +12,14 @@ export class Simplifier {
   readonly #done = new Map<Tensor, Tensor>();
   readonly #uses = new Map<Tensor, number>();
 
-  /** The simplified form of each root. */
-  run(roots: readonly Tensor[]): Tensor[] {
+  /** The simplified form of each root, a few nodes at a time. */
+  *inTurns(roots: readonly Tensor[]): Generator<void, Tensor[]> {
     const order = topological(roots);
     for (const node of order) for (const input of node.inputs) this.#uses.set(input, (this.#uses.get(input) ?? 0) + 1);
-    for (const node of order) {
+    for (const [i, node] of order.entries()) {
       const inputs = node.inputs.map((input) => this.#done.get(input)!);
       this.#done.set(node, this.#rewrite(node, inputs));
+      if (i % 32 === 0) yield;
     }
     return roots.map((root) => this.#done.get(root)!);
   }

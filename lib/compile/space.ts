@@ -50,6 +50,29 @@ export function layOut(space: Shape, split: Split | undefined, strides: readonly
   };
 }
 
+/** The different strides that a cluster's operands have over its space. */
+export class StrideSet {
+  readonly #known = new Map<string, readonly number[]>();
+
+  constructor(strides: readonly (readonly number[])[]) {
+    this.add(strides);
+  }
+
+  get values(): readonly (readonly number[])[] {
+    return [...this.#known.values()];
+  }
+
+  add(strides: readonly (readonly number[])[]): void {
+    for (const made of strides) this.#known.set(made.join(), made);
+  }
+
+  /** Whether the space can still be laid out with these as well. */
+  fits(space: Shape, split: Split | undefined, added: readonly (readonly number[])[]): boolean {
+    const fresh = added.filter((strides) => !this.#known.has(strides.join()));
+    return fresh.length === 0 || layOut(space, split, [...this.values, ...fresh]) !== undefined;
+  }
+}
+
 /** Rows and columns of a product's result: the last dimension is columns; only a matrix product keeps a batch apart. */
 export function productSplit(node: Tensor): Split {
   const rows = node.op === "matmul" ? node.shape.at(-2)! : sizeOf(node.shape.slice(0, -1));

@@ -1,9 +1,14 @@
 import { compositionCases } from "./compositions.js";
+import { convolutionFunctionCases } from "./convolution-transposed.js";
 import { input } from "./leaves.js";
 import { ops } from "./ops.js";
 import { uniformDraws } from "./philox.js";
+import { poolingCases } from "./pooling.js";
+import { classCases } from "./softmax.js";
+import { sortingCases } from "./sorting.js";
 import type { OpCase, OpRow, SampleInput } from "./table.js";
 import { type DType, sizeOf, type Tensor } from "./tensor.js";
+import { triangularCases } from "./triangular.js";
 
 /** A case with the op, or composition, that it belongs to. */
 export interface NamedCase extends OpCase {
@@ -24,10 +29,12 @@ export interface InstantiatedCase {
   readonly feeds: ReadonlyMap<Tensor, HostData>;
 }
 
+const compositions = [compositionCases, convolutionFunctionCases, poolingCases, classCases, sortingCases, triangularCases];
+
 /** The sample cases of every row and composition: one list for tests, gradient checks, backends and benchmarks. */
 export function opCases(): readonly NamedCase[] {
   const rows = Object.values<OpRow>(ops).map(({ name, cases }) => [name, cases] as const);
-  return [...rows, ...Object.entries(compositionCases)].flatMap(([op, cases]) =>
+  return [...rows, ...compositions.flatMap((cases) => Object.entries(cases))].flatMap(([op, cases]) =>
     cases.map((sample) => ({ ...sample, op, title: `${op}: ${sample.name}` })),
   );
 }

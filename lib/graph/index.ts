@@ -3,6 +3,17 @@
 export { add, divide, equal, less, lessEqual, maximum, minimum, multiply, subtract, where } from "./binary.js";
 export { type HostData, type InstantiatedCase, instantiate, type NamedCase, opCases } from "./cases.js";
 export { clamp, greater, greaterEqual, logsumexp, mean, notEqual, power } from "./compositions.js";
+export { type ConvolutionOptions, conv2d, conv2dInputGradient, conv2dWeightGradient } from "./convolution.js";
+export type { PaddingOption, Pair, WindowOptions } from "./convolution-geometry.js";
+export {
+  type Convolution1dOptions,
+  conv1d,
+  convTranspose1d,
+  convTranspose2d,
+  type TransposedConvolution1dOptions,
+  type TransposedConvolutionOptions,
+} from "./convolution-transposed.js";
+export { type CumulativeOptions, cumulativeSum } from "./cumulative.js";
 export { type EvaluateOptions, evaluate, type Feeds } from "./evaluate.js";
 export { grad } from "./grad.js";
 export { cast, stopGradient } from "./identity.js";
@@ -11,9 +22,12 @@ export { constant, input, state, step } from "./leaves.js";
 export { type MatmulOptions, matmul } from "./linear.js";
 export { broadcastTo, concatenate, pad, reshape, slice, transpose } from "./movement.js";
 export { type OpName, ops, rowOf } from "./ops.js";
+export { averagePool2d, maxPool2d, type PoolOptions, upsampleBilinear2d, upsampleNearest2d } from "./pooling.js";
 export { print } from "./print.js";
 export { normal, shuffledIndices, uniform } from "./random.js";
 export { max, type ReduceOptions, sum } from "./reduce.js";
+export { type ClassAxis, crossEntropy, embedding, logSoftmax, oneHot, softmax } from "./softmax.js";
+export { type Sorted, type SortOptions, sort, topK } from "./sorting.js";
 export type { Environment, Family, OpCase, OpRow, SampleInput, SampleValues, Value } from "./table.js";
 export {
   type Attributes,
@@ -28,6 +42,7 @@ export {
   type TensorType,
   topological,
 } from "./tensor.js";
+export { cholesky, logDeterminant, triangularSolve } from "./triangular.js";
 export {
   absolute,
   cos,
@@ -48,3 +63,4 @@ export {
   square,
   tanh,
 } from "./unary.js";
+export { fold, unfold, type WindowSteps } from "./windows.js";

@@ -1,5 +1,7 @@
 import { VaeError } from "../errors.js";
 import { binaryRows } from "./binary.js";
+import { convolutionRows } from "./convolution.js";
+import { cumulativeRows } from "./cumulative.js";
 import { identityRows } from "./identity.js";
 import { indexingRows } from "./indexing.js";
 import { leafRows } from "./leaves.js";
@@ -7,8 +9,11 @@ import { linearRows } from "./linear.js";
 import { movementRows } from "./movement.js";
 import { randomRows } from "./random.js";
 import { reduceRows } from "./reduce.js";
+import { sortRows } from "./sorting.js";
 import type { OpRow } from "./table.js";
+import { triangularRows } from "./triangular.js";
 import { unaryRows } from "./unary.js";
+import { windowRows } from "./windows.js";
 
 /** The closed table: every op there is, by name. Each family's type lists its names, so none can be missing. */
 export const ops = {
@@ -20,7 +25,12 @@ export const ops = {
   ...reduceRows,
   ...movementRows,
   ...linearRows,
+  ...convolutionRows,
+  ...windowRows,
   ...indexingRows,
+  ...cumulativeRows,
+  ...sortRows,
+  ...triangularRows,
 };
 
 /** The name of an op: `"add"`, `"broadcast_to"`, … */

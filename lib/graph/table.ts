@@ -10,7 +10,12 @@ export type Family =
   | "reduce"
   | "movement" // the same values at other places
   | "linear"
-  | "indexing";
+  | "convolution" // three directions, each with a program over its result
+  | "windows" // the sum of windows into an image
+  | "indexing"
+  | "scan" // running along an axis
+  | "sort"
+  | "factorization"; // of small matrices, batched
 
 /** A value in the reference evaluation: every element type as float64, row-major. */
 export interface Value extends TensorType {

@@ -145,7 +145,7 @@ export class TrainingRun {
   async #settle(): Promise<void> {
     const { weights, architecture, state } = this.#model;
     if (this.#step === undefined || this.#lastSteps === 0 || weights.disposed) return;
-    const probe = weights.open(probeGraph(architecture, this.#step));
+    const probe = await weights.open(probeGraph(architecture, this.#step));
     try {
       const { status } = await probe.run({ firstStep: state.step, seed: architecture.config.seed });
       if (status === "diverged") await this.advance(1);
@@ -168,10 +168,9 @@ export class TrainingRun {
     const { optimizerStart } = state;
     this.#step = { rows, dtype, batchSize, shuffle, optimizer, optimizerStart };
     const graph = trainingGraph(architecture, this.#step);
-    // Building and compiling are the longest that we keep the event loop: let it turn in between.
-    await setImmediate();
+    await setImmediate(); // building took its time; compiling takes turns by itself
     weights.check(operation);
-    this.#session = weights.open(graph);
+    this.#session = await weights.open(graph);
   }
 
   #close(): void {

@@ -1,5 +1,5 @@
 import { encodePlan } from "../compile/encode.js";
-import { compile, type SessionGraph } from "../compile/index.js";
+import { compile, compileInTurns, type SessionGraph } from "../compile/index.js";
 import type { Plan } from "../compile/plan.js";
 import { VaeError } from "../errors.js";
 import { checkShape, type DType, type Shape, sameShape, showShape, sizeOf, type Tensor } from "../graph/tensor.js";
@@ -23,6 +23,9 @@ export interface DeviceOptions {
 
 /** Copied at once while the event loop waits about a millisecond; more goes in pieces. */
 const WRITE_BYTES = 4 << 20;
+
+/** How long compiling may hold the event loop at a time. */
+const TURN_MILLISECONDS = 4;
 
 /** Memory that lives on a device between runs: weights, optimizer state, data. */
 export class Resident implements Disposable {
@@ -177,9 +180,33 @@ export class Device implements Disposable {
    */
   session(graph: SessionGraph): Session {
     this.#check("session");
-    const plan = compile(graph);
+    return this.#open(graph, compile(graph));
+  }
+
+  /** The same, letting the event loop turn while the graph is compiled. */
+  async sessionInTurns(graph: SessionGraph): Promise<Session> {
+    this.#check("session");
+    const work = compileInTurns(graph);
+    for (let since = performance.now(); ; ) {
+      const turn = work.next();
+      if (turn.done) {
+        this.#check("session");
+        return this.#open(graph, turn.value);
+      }
+      if (performance.now() - since < TURN_MILLISECONDS) continue;
+      await new Promise((resolve) => setImmediate(resolve));
+      since = performance.now();
+    }
+  }
+
+  #open(graph: SessionGraph, plan: Plan): Session {
     for (const { attributes, shape, dtype } of statesOf(graph)) this.resident(String(attributes.name), shape, dtype);
     return this.load(plan);
+  }
+
+  /** Bytes of the arenas and scratch of all sessions that are open. */
+  sessionBytes(): number {
+    return [...this.#sessions].reduce((sum, session) => sum + session.memory().arena + session.memory().scratch, 0);
   }
 
   /**

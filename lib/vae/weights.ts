@@ -29,7 +29,7 @@ export interface MemoryUse {
 const CACHED_SESSIONS = 8;
 
 interface CachedSession {
-  readonly session: Session;
+  readonly opening: Promise<Session>;
   running: number;
 }
 
@@ -116,21 +116,25 @@ export class Weights {
     await Promise.all([...values].map(([name, { data }]) => this.#residents.get(name)!.write(data)));
   }
 
-  /** Compiles a graph that the caller disposes of. */
-  open(graph: SessionGraph): Session {
-    return this.#device.session(graph);
+  /** Compiles a graph, which the caller disposes of, while the event loop goes on. */
+  open(graph: SessionGraph): Promise<Session> {
+    return this.#device.sessionInTurns(graph);
   }
 
   /** Runs a graph, compiled at its first use under this key. */
   async run(key: string, build: () => SessionGraph, request: RunRequest, operation: string): Promise<SessionResult> {
     await this.ready(operation);
     this.check(operation);
-    const cached = this.#sessions.get(key) ?? { session: this.open(build()), running: 0 };
+    const cached = this.#sessions.get(key) ?? { opening: this.open(build()), running: 0 };
     this.#sessions.delete(key);
     this.#sessions.set(key, cached);
     cached.running++;
     try {
-      return await cached.session.run(request);
+      const session = await cached.opening.catch((error: unknown) => {
+        this.#sessions.delete(key); // the next call tries again
+        throw error;
+      });
+      return await session.run(request);
     } finally {
       cached.running--;
       this.#evict();
@@ -152,11 +156,7 @@ export class Weights {
       const bytes = sizeOf(shape) * (dtype === "uint8" ? 1 : 4);
       use[parameters.has(name) ? "parameters" : name.includes("/") ? "optimizer" : "data"] += bytes;
     }
-    for (const { session } of this.#sessions.values()) {
-      const { arena, scratch } = session.memory();
-      use.sessions += arena + scratch;
-    }
-    return use;
+    return { ...use, sessions: this.#device.sessionBytes() };
   }
 
   dispose(): void {
@@ -176,7 +176,7 @@ export class Weights {
     }
     const graph = initialGraph(this.#architecture);
     if (graph.updates?.length === 0) return;
-    const drawing = this.open(graph);
+    const drawing = await this.open(graph);
     try {
       await drawing.run({ firstStep: INITIALIZATION_STEP, seed: config.seed });
     } finally {
@@ -196,16 +196,15 @@ export class Weights {
   }
 
   #evict(): void {
-    for (const [key, { session, running }] of this.#sessions) {
+    for (const [key, { opening, running }] of this.#sessions) {
       if (this.#sessions.size <= CACHED_SESSIONS) return;
       if (running > 0) continue;
-      session.dispose();
       this.#sessions.delete(key);
+      opening.then((session) => session.dispose()).catch(() => undefined);
     }
   }
 
   #close(): void {
-    for (const { session } of this.#sessions.values()) session.dispose();
     this.#sessions.clear();
     this.#device.dispose();
   }

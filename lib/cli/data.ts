@@ -1,0 +1,79 @@
+import { open, stat } from "node:fs/promises";
+import { VaeError } from "../errors.js";
+import { type Shape, showShape, sizeOf } from "../graph/tensor.js";
+import { fileError, fileSystemError } from "../io/files.js";
+import { type Dataset, datasets, subset } from "../io/index.js";
+import type { DataOptions } from "./options.js";
+
+/**
+ * Loads what `--data` names. What kind of file it is shows in its first bytes, whatever it is called.
+ *
+ * @param input the shape that a model asks for; flat rows of as many values are given that shape
+ */
+export async function openData(options: DataOptions, input?: Shape): Promise<Dataset> {
+  const loaded = await load(options, input);
+  const shaped = withShape(loaded, options.shape);
+  return options.limit === undefined ? shaped : subset(shaped, { end: Math.min(options.limit, shaped.rows) });
+}
+
+async function load(options: DataOptions, input: Shape | undefined): Promise<Dataset> {
+  const { data: path } = options;
+  if (path === "mnist" || path === "mnist-test") return datasets.mnist({ train: path === "mnist" });
+  switch (await kindOf(path)) {
+    case "folder": {
+      const [height = 64, width = 64, channels = 3] = input?.length === 3 ? input : [];
+      return datasets.images(path, {
+        size: options.size ?? [height, width],
+        channels: options.channels ?? (channels === 1 ? 1 : 3),
+        recursive: true,
+      });
+    }
+    case "idx":
+      return datasets.idx(path);
+    case "npy":
+      return datasets.npy(path);
+    case "npz":
+      return datasets.npz(path, options.key === undefined ? {} : { key: options.key });
+    case "csv": {
+      const { label, columns, header } = options;
+      return datasets.csv(path, {
+        header,
+        delimiter: options.delimiter ?? (/\.tsv$/i.test(path) ? "\t" : ","),
+        ...(label === undefined ? {} : { label }),
+        ...(columns === undefined ? {} : { columns }),
+      });
+    }
+  }
+}
+
+async function kindOf(path: string): Promise<"folder" | "idx" | "npy" | "npz" | "csv"> {
+  const source = { operation: "--data", path };
+  const start = Buffer.alloc(6);
+  try {
+    if ((await stat(path)).isDirectory()) return "folder";
+    await using file = await open(path, "r");
+    await file.read(start, 0, start.length, 0);
+  } catch (cause) {
+    throw fileSystemError(source, cause);
+  }
+  if (start.toString("latin1") === "\x93NUMPY") return "npy";
+  if (start.toString("latin1", 0, 2) === "PK") return "npz";
+  if (start.readUInt16BE(0) === 0x1f8b || /ubyte$|\.idx\d*$/i.test(path)) return "idx";
+  if (/\.(csv|tsv|txt|data)$/i.test(path)) return "csv";
+  if (start.readUInt16BE(0) === 0) return "idx";
+  throw fileError(source, "not a kind of file that rows can be read from", {
+    expected: "an IDX, NPY, NPZ or CSV file (ending in .csv, .tsv, .txt or .data), a folder of images, mnist or mnist-test",
+    hint: "a single image goes into a folder of its own",
+  });
+}
+
+function withShape(dataset: Dataset, shape: Shape | undefined): Dataset {
+  if (shape === undefined || shape.join() === dataset.shape.join()) return dataset;
+  if (sizeOf(shape) === sizeOf(dataset.shape)) return { ...dataset, shape };
+  throw new VaeError({
+    code: "shape",
+    operation: "--shape",
+    expected: `a shape of ${sizeOf(dataset.shape)} values, as the rows of ${dataset.name} have`,
+    received: `${showShape(shape)}, ${sizeOf(shape)} values`,
+  });
+}

@@ -1,0 +1,20 @@
+// What the commands have in common that ask a trained model something.
+import type { Command } from "commander";
+import { type Dataset, load, type Vae } from "../index.js";
+import { openData } from "./data.js";
+import { type DataOptions, type DeviceChoice, placementOf } from "./options.js";
+
+/** The model as the command's first argument. */
+export function addModelArgument(command: Command): Command {
+  return command.argument("<model>", "file that train saved");
+}
+
+/** Loads a model onto the device asked for. */
+export function openModel(path: string, options: DeviceChoice): Promise<Vae> {
+  return load(path, placementOf(options));
+}
+
+/** Loads rows for a model. */
+export function openDataFor(model: Vae, options: DataOptions): Promise<Dataset> {
+  return openData(options, model.config.input);
+}

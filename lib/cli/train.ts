@@ -1,0 +1,188 @@
+import { access, constants } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { Command, Option } from "commander";
+import {
+  type Activation,
+  adam,
+  bernoulli,
+  type Dataset,
+  dense,
+  elbo,
+  gaussian,
+  type Layer,
+  type Likelihood,
+  load,
+  type Vae,
+  VaeError,
+  vae,
+} from "../index.js";
+import { fileSystemError } from "../io/files.js";
+import { activations } from "../nn/activations.js";
+import { openData } from "./data.js";
+import { INTERRUPTED } from "./failure.js";
+import { Interrupt } from "./interrupt.js";
+import {
+  addDataOptions,
+  addDeviceOptions,
+  addExamples,
+  type DataOptions,
+  type DeviceChoice,
+  layerSizes,
+  placementOf,
+  positiveNumber,
+  wholeNumber,
+} from "./options.js";
+import { duration, ProgressDisplay } from "./progress.js";
+
+interface TrainOptions extends DataOptions, DeviceChoice {
+  readonly likelihood: "auto" | "bernoulli" | "gaussian";
+  readonly scale: number | "learned" | "perDimension";
+  readonly latent: number;
+  readonly hidden: readonly number[];
+  readonly activation: Activation;
+  readonly beta: number;
+  readonly seed: number;
+  readonly epochs: number;
+  readonly steps?: number;
+  readonly batch: number;
+  readonly learningRate?: number;
+  readonly out?: string;
+  readonly resume?: string;
+}
+
+const EXAMPLES = [
+  ["the usual example: handwritten digits, 784-400-20", "node-vae train --data mnist --out digits.vae"],
+  ["a folder of pictures, in colour, 64 × 64", "node-vae train --data pictures --size 64x64 --hidden 800,400 --latent 32"],
+  ["a table, without its column of classes", "node-vae train --data sensors.csv --label state --latent 4 --hidden 64,32 --epochs 200"],
+  ["a NumPy array of flat images, 20,000 steps of a β-VAE", "node-vae train --data digits.npy --shape 28x28 --beta 4 --steps 20000"],
+  ["10 more epochs of a saved model, the very same run going on", "node-vae train --data mnist --resume digits.vae --epochs 10"],
+] as const;
+
+/** `node-vae train` */
+export function trainCommand(): Command {
+  const command = new Command("train").description(
+    "Train a dense VAE and save it. Ctrl-C stops after a whole step and saves what there is; a second Ctrl-C stops at once.",
+  );
+  addDataOptions(command)
+    .option("-o, --out <model>", "file to save the model to (default: model.vae, or the file given to --resume)")
+    .option("--latent <dimensions>", "latent dimensions", wholeNumber(1), 20)
+    .addOption(
+      new Option("--hidden <sizes>", "hidden layers of the encoder; the decoder has them in reverse")
+        .argParser(layerSizes)
+        .default([400], "400"),
+    )
+    .addOption(new Option("--activation <name>", "of the hidden layers").choices(activations).default("relu"))
+    .addOption(
+      new Option("--likelihood <kind>", "auto is bernoulli for bytes and for values in [0, 1], gaussian for others")
+        .choices(["auto", "bernoulli", "gaussian"])
+        .default("auto"),
+    )
+    .addOption(
+      new Option("--scale <deviation>", "gaussian: standard deviation of a value; a number, learned (one for all) or perDimension")
+        .argParser((text) => (text === "learned" || text === "perDimension" ? text : positiveNumber()(text)))
+        .default("learned"),
+    )
+    .option("--beta <weight>", "weight of the KL term", positiveNumber({ zero: true }), 1)
+    .addOption(
+      new Option("--epochs <count>", "passes over the data, fractions too").argParser(positiveNumber()).default(10).conflicts("steps"),
+    )
+    .addOption(new Option("--steps <count>", "steps, instead of epochs").argParser(wholeNumber(1)))
+    .option("--batch <rows>", "rows per step", wholeNumber(1), 128)
+    .option("--learning-rate <rate>", "of Adam (default: 0.001, or what the model was trained with before)", positiveNumber())
+    .option("--seed <number>", "decides initial weights, order of rows and noise", wholeNumber(0), 1)
+    .addOption(
+      new Option("--resume <model>", "go on training a saved model").conflicts([
+        "latent",
+        "hidden",
+        "activation",
+        "likelihood",
+        "scale",
+        "beta",
+        "seed",
+      ]),
+    );
+  return addExamples(addDeviceOptions(command), EXAMPLES).action(train);
+}
+
+async function train(options: TrainOptions): Promise<void> {
+  const out = options.out ?? options.resume ?? "model.vae";
+  await checkWritable(out);
+  using resumed = options.resume === undefined ? undefined : await load(options.resume, placementOf(options));
+  process.stderr.write(`reading ${options.data}\n`);
+  const data = await openData(options, resumed?.config.input);
+  using model = resumed ?? newModel(options, data);
+  process.stderr.write(`${describeRun(model, data)}\n`);
+
+  // From here on there is something to lose; before, Ctrl-C just ends the program.
+  using interrupt = new Interrupt();
+  const first = model.training.step;
+  const { batch, epochs, steps, learningRate } = options;
+  try {
+    using display = new ProgressDisplay();
+    const history = await model.fit(data, {
+      ...(steps === undefined ? { epochs } : { steps }),
+      batchSize: batch,
+      ...(learningRate === undefined ? {} : { optimizer: adam({ learningRate }) }),
+      signal: interrupt.signal,
+      onProgress: display.show,
+    });
+    display[Symbol.dispose]();
+    await model.save(out);
+    const loss = history.epochs.at(-1)?.terms.loss;
+    const ending = loss === undefined ? "" : `, loss ${loss.toFixed(2)} nats in the last epoch`;
+    process.stdout.write(`trained ${history.steps} steps in ${duration(history.seconds)}${ending}; saved ${out}\n`);
+  } catch (error) {
+    const interrupted = interrupt.signal.aborted && error === interrupt.signal.reason;
+    if (!interrupted && !(error instanceof VaeError && error.code === "diverged")) throw error;
+    const { step } = model.training;
+    // A model file that is there already is worth more than one that has learned nothing.
+    const saved = step > first ? `saved step ${step} to ${out}` : "no step was made; nothing saved";
+    if (step > first) await model.save(out);
+    process.stderr.write(`${interrupted ? "interrupted: " : ""}${saved}\n`);
+    if (!interrupted) throw error;
+    process.exitCode = INTERRUPTED;
+  }
+}
+
+function newModel(options: TrainOptions, data: Dataset): Vae {
+  const { latent, hidden, activation, beta, seed } = options;
+  const layers = (sizes: readonly number[]): Layer[] => sizes.map((units) => dense(units, { activation }));
+  return vae({
+    input: data.shape,
+    latent,
+    encoder: layers(hidden),
+    decoder: layers(hidden.toReversed()),
+    likelihood: likelihoodFor(options, data),
+    objective: elbo({ beta }),
+    seed,
+    ...placementOf(options),
+  });
+}
+
+function likelihoodFor({ likelihood, scale }: TrainOptions, { data }: Dataset): Likelihood {
+  if (likelihood === "bernoulli") return bernoulli();
+  if (likelihood === "gaussian") return gaussian({ scale });
+  const probabilities = data instanceof Uint8Array || data.every((value) => value >= 0 && value <= 1);
+  return probabilities ? bernoulli() : gaussian({ scale });
+}
+
+function describeRun(model: Vae, { rows, name, shape }: Dataset): string {
+  const { likelihood } = model.config;
+  const { step } = model.training;
+  return [
+    `${rows.toLocaleString("en-US")} rows of ${shape.join(" × ")} from ${name}`,
+    `${likelihood.kind} likelihood, on ${model.device}${step > 0 ? `, from step ${step} on` : ""}`,
+    model.summary(),
+    "",
+  ].join("\n");
+}
+
+/** Better now than after an hour of training. */
+async function checkWritable(path: string): Promise<void> {
+  const folder = dirname(resolve(path));
+  try {
+    await access(folder, constants.W_OK);
+  } catch (cause) {
+    throw fileSystemError({ operation: "--out", path: folder }, cause);
+  }
+}

@@ -1,0 +1,181 @@
+// A plan is untrusted input: thousands of corrupted ones must each be refused, or run without harm. Run it once under a
+// memory checker as well, with an addon built by `npx cmake-js build --CDNODE_VAE_SANITIZE=address -O build/address`:
+//   NODE_VAE_ADDON=build/address/Release/node_vae.node LD_PRELOAD=$(gcc -print-file-name=libasan.so) npx vitest run test/plan-fuzz.test.ts
+import { describe, expect, test } from "vitest";
+import { encodePlan } from "../lib/compile/encode.js";
+import type { Plan } from "../lib/compile/plan.js";
+import { type HostArray, loadAddon, type NativeBuffer } from "../lib/runtime/native.js";
+import { doublingPlan, gatherPlan, mapPlan, matmulPlan, randomPlan } from "./support/plans.js";
+
+const MUTANTS_PER_PLAN = 800;
+/** A corrupted plan that is still valid may be a lot of work; those are compiled but not run. */
+const MOST_ITERATIONS = 2 ** 22;
+const MOST_ELEMENTS = 2 ** 22;
+
+const addon = loadAddon();
+
+/** Mulberry32: a small generator with a fixed seed, so that a failure can be found again. */
+function generator(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * below);
+  };
+}
+
+const EXTREMES = [0, 1, -1, 2, 3, 63, 64, 65, 255, 4096, 2 ** 16, 2 ** 24, 2 ** 30, 2 ** 31 - 1, -(2 ** 31), -(2 ** 31) + 1, 0x7fffffc0];
+
+function mutate(words: Int32Array, below: (n: number) => number): Int32Array {
+  const mutant = words.slice();
+  const changes = 1 + below(3);
+  for (let i = 0; i < changes; i++) {
+    const at = below(mutant.length);
+    switch (below(6)) {
+      case 0:
+        mutant[at] = below(2 ** 32) | 0;
+        break;
+      case 1:
+        mutant[at]! ^= 1 << below(32);
+        break;
+      case 2:
+        mutant[at] = EXTREMES[below(EXTREMES.length)]!;
+        break;
+      case 3:
+        mutant[at]! += below(9) - 4;
+        break;
+      case 4:
+        mutant[at] = mutant[below(mutant.length)]!;
+        break;
+      default:
+        if (below(4) > 0) mutant[at]! += below(3) - 1;
+        else if (below(2) === 0) return mutant.slice(0, at);
+        else return Int32Array.from([...mutant, ...mutant.slice(at)]);
+    }
+  }
+  return mutant;
+}
+
+/** What a plan that native code has taken asks of its residents, and how much work a step of it is. */
+function decode(words: Int32Array) {
+  let at = 2;
+  const word = () => words[at++]!;
+  const wide = () => (word() >>> 0) + word() * 2 ** 32;
+  wide();
+  const [slots, buffers, inputs, outputs, , , steps] = [word(), word(), word(), word(), word(), word(), word()] as const;
+  const specs = Array.from({ length: buffers }, () => ({
+    resident: word() === 1,
+    dtype: word(),
+    elements: wide(),
+    offset: wide(),
+    w: word(),
+  }));
+  const residents = Array.from({ length: slots }, (_, slot) => specs.find(({ resident, offset }) => resident && offset === slot)!);
+  const inputSpecs = Array.from({ length: inputs }, () => specs[word()]!);
+  at += outputs;
+  let iterations = 0;
+  for (let i = 0; i < steps; i++) {
+    const kernel = word();
+    let space = 1;
+    for (let d = 0; d < 6; d++) space *= wide();
+    const [operands, attributes, instructions] = [word(), word(), word()] as const;
+    at += operands * 15;
+    const first = words[at]!;
+    at += attributes + 4 * instructions;
+    const name = addon.info().kernels[kernel];
+    iterations += space * (name === "matmul" ? first : 1) + (name === "scatter_add" ? first : 0);
+  }
+  return { residents, inputs: inputSpecs, iterations };
+}
+
+const DTYPES = ["float32", "int32", "uint8"] as const;
+const ARRAYS = [Float32Array, Int32Array, Uint8Array] as const;
+
+function filled(dtype: number, elements: number): HostArray {
+  return new ARRAYS[dtype]!(elements).map((_: number, i: number) => i % 5);
+}
+
+type Fate = "refused" | "too large" | "ran" | "failed";
+
+async function fateOf(context: ReturnType<typeof addon.openContext>, words: Int32Array): Promise<Fate> {
+  // Without residents a valid plan that wants some is refused with "argument", but only after all its checks.
+  let residents: NativeBuffer[] = [];
+  try {
+    addon.disposeSession(addon.compile(context, words, residents));
+  } catch (error) {
+    const { code, message } = error as { code: string; message: string };
+    if (code === "plan") return "refused";
+    if (code === "native" && message === "out of memory") return "too large";
+    if (code !== "argument") throw error;
+  }
+  const wanted = decode(words);
+  const elements = [...wanted.residents, ...wanted.inputs].reduce((sum, spec) => sum + spec.elements, 0);
+  if (wanted.iterations > MOST_ITERATIONS || elements > MOST_ELEMENTS) return "too large";
+  residents = wanted.residents.map((spec) => addon.allocate(context, DTYPES[spec.dtype]!, spec.elements));
+  const writes = residents.map((buffer, slot) =>
+    addon.write(buffer, 0, filled(wanted.residents[slot]!.dtype, wanted.residents[slot]!.elements)),
+  );
+  await Promise.all(writes);
+  const session = addon.compile(context, words, residents);
+  const inputs = wanted.inputs.map((spec) => filled(spec.dtype, spec.elements));
+  try {
+    await addon.run(session, { steps: 1, firstStep: 0, seedLow: 1, seedHigh: 0, inputs, profile: false });
+    return "ran";
+  } catch (error) {
+    expect(error).toMatchObject({ code: "native", message: expect.stringMatching(/^plan step \d+ .*index/) });
+    return "failed";
+  } finally {
+    addon.disposeSession(session);
+    for (const buffer of residents) addon.release(buffer);
+  }
+}
+
+/** The same plan with an allocation of its own for every buffer, so that a memory checker sees every step beyond one. */
+function apart(written: Plan): Plan {
+  const buffers = written.buffers.map(({ name, dtype, elements }, slot) => ({
+    kind: "resident" as const,
+    name,
+    dtype,
+    elements,
+    slot,
+    writable: true,
+  }));
+  return { ...written, arenaBytes: 0, buffers, inputs: [], outputs: [], terms: { names: [], buffer: -1 }, commit: 0 };
+}
+
+describe("corrupted plans", () => {
+  const together: readonly (readonly [string, Plan])[] = [
+    ["map", mapPlan(37)],
+    ["matmul", matmulPlan(17, 9, 21)],
+    ["gather", gatherPlan(10, 6, 8, true)],
+    ["random", randomPlan(50)],
+    ["doubling", doublingPlan(20)],
+  ];
+  const plans = [...together, ...together.map(([name, written]) => [`${name}, every buffer apart`, apart(written)] as const)];
+
+  test.each(plans)("%s", async (_, written) => {
+    const words = encodePlan(written, addon.info());
+    const context = addon.openContext("cpu", 2, "");
+    const below = generator(words.length);
+    const fates: Record<Fate, number> = { refused: 0, "too large": 0, ran: 0, failed: 0 };
+    expect(await fateOf(context, words)).toBe("ran");
+    for (let i = 0; i < MUTANTS_PER_PLAN; i++) fates[await fateOf(context, mutate(words, below))]++;
+    addon.closeContext(context);
+    // Most are refused, and a fair number are other valid plans: else the corruption would test too little.
+    expect(fates.refused).toBeGreaterThan(MUTANTS_PER_PLAN / 3);
+    expect(fates.ran).toBeGreaterThan(MUTANTS_PER_PLAN / 100);
+    expect(fates["too large"]).toBeLessThan(MUTANTS_PER_PLAN / 4);
+  });
+
+  test("every truncation is refused", () => {
+    const context = addon.openContext("cpu", 1, "");
+    for (const [, written] of plans) {
+      const words = encodePlan(written, addon.info());
+      for (let length = 0; length < words.length; length++) {
+        expect(() => addon.compile(context, words.subarray(0, length), [])).toThrow(expect.objectContaining({ code: "plan" }));
+      }
+    }
+    addon.closeContext(context);
+  });
+});
