@@ -4,7 +4,7 @@
 // graph acyclic and all operands expressible as strides over one iteration space.
 import { VaeError } from "../errors.js";
 import { type Shape, showShape, sizeOf, type Tensor } from "../graph/tensor.js";
-import { isImmediate, isPointwise, isProduct, storageRoot, stripReshape } from "./prepare.js";
+import { isImmediate, isMovement, isPointwise, isProduct, storageRoot, stripReshape } from "./prepare.js";
 import { layOut, productSplit, reductionSplit, reductionStrides, type Split, StrideSet, stridesOver } from "./space.js";
 import { contiguousStrides, reshapeView } from "./view.js";
 
@@ -65,7 +65,7 @@ export class Clusters {
 
   /** Puts a node into a cluster; inputs come before their users. */
   place(node: Tensor): void {
-    if (["reshape", "broadcast_to", "transpose", "slice", "input", "state", "constant"].includes(node.op)) return;
+    if (isMovement(node) || ["input", "state", "constant"].includes(node.op)) return;
     if (node.op === "sum" || node.op === "max") this.#placeReduction(node);
     else if (isPointwise(node)) this.#placePointwise(node);
     else this.#placeKernel(node);

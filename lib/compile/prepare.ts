@@ -6,6 +6,11 @@ import { broadcastView, contiguousView, isContiguous, reshapeView, sliceView, tr
 
 const MOVEMENT = new Set(["reshape", "broadcast_to", "transpose", "slice", "unfold"]);
 
+/** Views of what their input holds. */
+export function isMovement(node: Tensor): boolean {
+  return MOVEMENT.has(node.op);
+}
+
 const PRODUCTS = new Set(["matmul", "conv2d", "conv2d_input_gradient", "conv2d_weight_gradient"]);
 
 /** Ops whose kernels run a tile program over their result. */
@@ -136,7 +141,7 @@ export function prepare(roots: readonly Tensor[]): Tensor[] {
 /** A node that a kernel can store to a buffer of the caller's choice, not yet `taken`, that has the elements of `node`. */
 export function storable(node: Tensor, taken: ReadonlySet<Tensor>): Tensor {
   const inner = stripReshape(node);
-  const isKernel = !MOVEMENT.has(inner.op) && !["input", "state", "constant", "concatenate", "pad"].includes(inner.op);
+  const isKernel = !isMovement(inner) && !["input", "state", "constant", "concatenate", "pad"].includes(inner.op);
   return isKernel && (isProgrammed(inner) || !taken.has(inner))
     ? inner
     : makeTensor("copy", [node], {}, { shape: node.shape, dtype: "float32" });

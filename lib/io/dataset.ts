@@ -28,11 +28,15 @@ export type DataSource = Batch | Dataset | Iterable<Batch> | AsyncIterable<Batch
 /** The sources whose rows are there at once. */
 export type ImmediateSource = Batch | Dataset | Iterable<Batch>;
 
+/** About what is copied in 5 ms. */
+const COPIED_BYTES = 8 << 20;
+
 /**
  * Rows of any source as a {@link Dataset} with rows of `rowShape`.
  *
- * - A typed array is copied, so that the caller may change or transfer it at once. One on a `SharedArrayBuffer` is not:
- *   it cannot be detached, and sharing it says that the memory is meant to be used in place.
+ * - A typed array of up to 8 MiB is copied, so that the caller may change or transfer it at once. A larger one is used in
+ *   place, because copying it would hold up the event loop: leave it alone while it is needed; when its buffer is
+ *   transferred meanwhile, that is `"detached"`. One on a `SharedArrayBuffer` is always used in place.
  * - A `Dataset` is used as it is. Its rows may be shaped otherwise as long as the values stand in the same order: `[784]`,
  *   `[28, 28]` and `[28, 28, 1]` are alike, `[3, 32, 32]` and `[32, 32, 3]` are not.
  * - Iterables are read to their end into memory that grows by half as needed, then trimmed. Async ones give a promise.
@@ -66,10 +70,10 @@ function fromValues(source: Float32Array | Uint8Array, shape: Shape, operation: 
   checkAttached(operation, source);
   const rows = countRows(source.length, shape, operation, "the data");
   if (rows === 0) throw noRows(operation);
-  const shared = types.isSharedArrayBuffer(source.buffer);
+  const inPlace = source.byteLength > COPIED_BYTES || types.isSharedArrayBuffer(source.buffer);
   const bytes = source instanceof Uint8Array;
   // Not slice(): on a Buffer that gives a view, not a copy.
-  const data = shared ? source : bytes ? new Uint8Array(source) : new Float32Array(source);
+  const data = inPlace ? source : bytes ? new Uint8Array(source) : new Float32Array(source);
   return { data, rows, shape, name: bytes ? "Uint8Array" : "Float32Array" };
 }
 

@@ -1,12 +1,12 @@
-// Rows of a caller's data on their way to the device: copied, checked, and cut into batches of a fixed size.
+// Rows of a caller's data on their way to the device: owned, checked, and cut into batches of a fixed size.
 import { checkValues } from "../io/check.js";
 import { checkAttached, type DataSource, type Dataset, toDataset } from "../io/dataset.js";
 import type { Architecture } from "./architecture.js";
 import { likelihoods } from "./likelihoods.js";
 
 /**
- * Rows of a caller's data. Typed arrays and rows in arrays are copied before this returns: what the caller does with theirs
- * after the call does not matter. A `Dataset` is used as it is, so that large ones are not held twice; when its buffer is
+ * Rows of a caller's data. Typed arrays up to 8 MiB and rows in arrays are copied before this returns: what the caller does
+ * with theirs after the call does not matter. Larger ones and a `Dataset` are used as they are; when their buffer is
  * transferred while it is needed, that is `"detached"`.
  */
 export function ownRows({ config }: Architecture, source: DataSource, operation: string): Dataset | Promise<Dataset> {

@@ -3,6 +3,7 @@
 
 import type { Instruction, Plan, PlanStep } from "../../lib/compile/plan.js";
 import { batchIndex, normalDraws, uniformDraws } from "../../lib/graph/philox.js";
+import { special } from "./interpret-special.js";
 
 export interface InterpretOptions {
   readonly inputs?: Readonly<Record<string, ArrayLike<number>>>;
@@ -89,6 +90,25 @@ function runStep(step: PlanStep, memory: Memory, seed: number, counter: number):
       });
       return;
     }
+    case "conv2d":
+    case "conv2d_input_gradient":
+    case "conv2d_weight_gradient": {
+      const [first, second] = [0, 1].map((operand) => (i: number) => data(operand)[address(operand, zero) + i * sizeOf(operand)]!);
+      runProgram(step, address, data, (at) => convolve(step, first!, second!, at[4]!, at[5]!));
+      return;
+    }
+    case "fold":
+    case "cumulative_sum":
+    case "sort":
+    case "cholesky":
+    case "triangular_solve": {
+      const [first, second] = [0, 1].map((operand) => (i: number) => data(operand)[address(operand, zero) + i * sizeOf(operand)]!);
+      const output = step.operands.length - 1;
+      special(step, first!, second!).forEach((value, i) => {
+        data(output)[address(output, zero) + i * sizeOf(output)] = value;
+      });
+      return;
+    }
     case "random_uniform":
     case "random_normal": {
       const draw = step.kernel === "random_uniform" ? uniformDraws : normalDraws;
@@ -125,6 +145,52 @@ function runStep(step: PlanStep, memory: Memory, seed: number, counter: number):
       return;
     }
   }
+}
+
+/** One element of a convolution, in whichever direction, as the sum over the taps or places that meet in it. */
+function convolve(step: PlanStep, first: (i: number) => number, second: (i: number) => number, row: number, column: number): number {
+  const [n, h, w, c, oh, ow, f, kh, kw, sh, sw, top, left, dh, dw, groups] = step.attributes as [
+    ...[number, number, number, number, number, number, number, number],
+    ...[number, number, number, number, number, number, number, number],
+  ];
+  const [cg, fg] = [c / groups, f / groups];
+  const x = (image: number, y: number, z: number, channel: number) => ((image * h + y) * w + z) * c + channel;
+  const out = (image: number, y: number, z: number, filter: number) => ((image * oh + y) * ow + z) * f + filter;
+  const weight = (y: number, z: number, channel: number, filter: number) => ((y * kw + z) * cg + channel) * f + filter;
+  let sum = 0;
+  const taps = (body: (ky: number, kz: number) => void) => {
+    for (let ky = 0; ky < kh; ky++) for (let kz = 0; kz < kw; kz++) body(ky, kz);
+  };
+  if (step.kernel === "conv2d") {
+    const [image, oy, oz] = [Math.floor(row / (oh * ow)), Math.floor(row / ow) % oh, row % ow];
+    taps((ky, kz) => {
+      const [y, z] = [oy * sh - top + ky * dh, oz * sw - left + kz * dw];
+      if (y < 0 || y >= h || z < 0 || z >= w) return;
+      const group = Math.floor(column / fg);
+      for (let i = 0; i < cg; i++) sum += first(x(image, y, z, group * cg + i)) * second(weight(ky, kz, i, column));
+    });
+  } else if (step.kernel === "conv2d_input_gradient") {
+    const [image, y, z] = [Math.floor(row / (h * w)), Math.floor(row / w) % h, row % w];
+    taps((ky, kz) => {
+      const [oy, oz] = [(y + top - ky * dh) / sh, (z + left - kz * dw) / sw];
+      if (!Number.isInteger(oy) || !Number.isInteger(oz) || oy < 0 || oy >= oh || oz < 0 || oz >= ow) return;
+      const group = Math.floor(column / cg);
+      for (let j = 0; j < fg; j++) sum += first(out(image, oy, oz, group * fg + j)) * second(weight(ky, kz, column % cg, group * fg + j));
+    });
+  } else {
+    const [ky, kz, channel] = [Math.floor(row / (kw * cg)), Math.floor(row / cg) % kw, row % cg];
+    const group = Math.floor(column / fg);
+    for (let image = 0; image < n; image++) {
+      for (let oy = 0; oy < oh; oy++) {
+        for (let oz = 0; oz < ow; oz++) {
+          const [y, z] = [oy * sh - top + ky * dh, oz * sw - left + kz * dw];
+          if (y < 0 || y >= h || z < 0 || z >= w) continue;
+          sum += first(x(image, y, z, group * cg + channel)) * second(out(image, oy, oz, column));
+        }
+      }
+    }
+  }
+  return sum;
 }
 
 function runProgram(
