@@ -45,7 +45,7 @@ const bounds: readonly (readonly [keyof typeof reference64, low: number, high: n
   ["log1p", -0.9999999, 3.4e38, 1.5],
   ["tanh", -100, 100, 1.5],
   ["sigmoid", -103, 100, 2.5],
-  ["softplus", -103, 1e30, 2],
+  ["softplus", -103, 1e30, 2.5],
   ["sin", -1e6, 1e6, 1.5],
   ["cos", -1e6, 1e6, 1.5],
 ];

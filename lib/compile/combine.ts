@@ -54,7 +54,13 @@ const rules: Readonly<Record<string, readonly Rule[]>> = {
   subtract: [
     ([a, b], { only }) => {
       const made = only(b!);
-      return made?.op === "divide" ? { op: "subtract_quotient", arguments: [a!, ...made.arguments] } : undefined;
+      return made?.op === "multiply" ? { op: "subtract_product", arguments: [a!, ...made.arguments] } : undefined;
+    },
+  ],
+  divide: [
+    ([a, b], { only }) => {
+      const made = only(b!);
+      return made?.op === "sqrt_add" ? { op: "divide_root", arguments: [a!, ...made.arguments] } : undefined;
     },
   ],
   relu: [

@@ -170,7 +170,7 @@ const adamBehaviour: Omit<OptimizerBehaviour<Adam>, "parse"> = {
       const firstMoment = add(m!, multiply(1 - beta1, subtract(gradient, m!)));
       const secondMoment = add(v!, multiply(1 - beta2, subtract(square(gradient), v!)));
       const decayed = weightDecay === 0 ? parameter : multiply(parameter, subtract(1, multiply(rate, weightDecay)));
-      const change = divide(multiply(stepSize, firstMoment), add(sqrt(secondMoment), scaledEpsilon));
+      const change = multiply(stepSize, divide(firstMoment, add(sqrt(secondMoment), scaledEpsilon)));
       return { parameter: subtract(decayed, change), slots: { firstMoment, secondMoment } };
     };
   },

@@ -147,7 +147,8 @@ double apply(Opcode op, double a, double b, double c) {
   case Opcode::multiply_add: return a * b + c;
   case Opcode::interpolate: return a + c * (b - a);
   case Opcode::interpolate_square: return a + c * (b * b - a);
-  case Opcode::subtract_quotient: return a - b / c;
+  case Opcode::subtract_product: return a - b * c;
+  case Opcode::divide_root: return a / (std::sqrt(b) + c);
   case Opcode::sqrt_add: return std::sqrt(a) + b;
   case Opcode::add_relu: return a + b < 0 ? 0 : a + b;
   case Opcode::where_positive: return a > 0 ? b : 0;
