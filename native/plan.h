@@ -77,6 +77,27 @@ struct Instruction {
 // random_uniform,
 // random_normal     space = [1 x5, n]; operands = output (contiguous float32); attributes = [stream].
 // shuffled_indices  space = [1 x5, batch]; operands = output (int32); attributes = [rows, shuffle 0|1, stream].
+// conv2d, conv2d_input_gradient, conv2d_weight_gradient
+//                   NHWC images and weights [kernel_height, kernel_width, channels / groups, filters].
+//                   attributes = [images, height, width, channels, output_height, output_width, filters, kernel_height,
+//                   kernel_width, stride_height, stride_width, pad_top, pad_left, dilation_height, dilation_width,
+//                   groups]; filter f belongs to group f / (filters / groups). space = [1 x4, pixels of the output,
+//                   filters], [1 x4, pixels of the image, channels] or [1 x4, kernel_height * kernel_width *
+//                   channels / groups, filters]. operands[0], operands[1] = image and weights, output's gradient and
+//                   weights, or image and output's gradient: contiguous, their strides are not read. The rest are the
+//                   program's, where `accumulator` is the convolution's value, as in matmul.
+// fold              sums overlapping windows back to an image: space = [1 x3, images, height * width, channels];
+//                   operands = windows (contiguous [images, output_height, output_width, kernel_height, kernel_width,
+//                   channels]), output (contiguous); attributes as conv2d's, with filters = channels and one group.
+// cumulative_sum    space = [1 x3, outer, length, inner], along `length`; operands = input, output (contiguous
+//                   float32); attributes = [reverse 0|1, exclusive 0|1].
+// sort              space = [1 x4, rows, columns], each row for itself, stable, NaN larger than any number; operands =
+//                   input (contiguous float32), output (contiguous, float32 or int32); attributes = [descending 0|1,
+//                   0 values | 1 their positions in the row].
+// cholesky          space = [1 x3, batch, n, n]; operands = input, output (contiguous float32). Reads the lower
+//                   triangle; the output's upper one is zero. A matrix that is not positive definite gives all NaN.
+// triangular_solve  space = [1 x3, batch, n, m]; operands = lower triangular matrices [batch, n, n], right sides
+//                   [batch, n, m], output (contiguous float32); attributes = [transpose 0|1].
 // step_index        space = 1; operands = output (one float32): the step counter, from 0.
 struct PlanStep {
   KernelId kernel;

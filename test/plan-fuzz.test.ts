@@ -4,7 +4,7 @@
 import { describe, expect, test } from "vitest";
 import { encodePlan } from "../lib/compile/encode.js";
 import type { Plan } from "../lib/compile/plan.js";
-import { type HostArray, loadAddon, type NativeBuffer } from "../lib/runtime/native.js";
+import { type HostArray, loadAddon, type NativeBuffer, type NativeContext, type NativeSession } from "../lib/runtime/native.js";
 import { doublingPlan, gatherPlan, mapPlan, matmulPlan, randomPlan } from "./support/plans.js";
 
 const MUTANTS_PER_PLAN = 800;
@@ -92,41 +92,47 @@ function decode(words: Int32Array) {
 const DTYPES = ["float32", "int32", "uint8"] as const;
 const ARRAYS = [Float32Array, Int32Array, Uint8Array] as const;
 
-function filled(dtype: number, elements: number): HostArray {
+function filled({ dtype, elements }: { readonly dtype: number; readonly elements: number }): HostArray {
   return new ARRAYS[dtype]!(elements).map((_: number, i: number) => i % 5);
 }
 
 type Fate = "refused" | "too large" | "ran" | "failed";
 
-async function fateOf(context: ReturnType<typeof addon.openContext>, words: Int32Array): Promise<Fate> {
-  // Without residents a valid plan that wants some is refused with "argument", but only after all its checks.
-  let residents: NativeBuffer[] = [];
+/** Compiles; "argument" is a valid plan that wants other residents. */
+function compile(context: NativeContext, words: Int32Array, residents: readonly NativeBuffer[]): NativeSession | Fate | "argument" {
   try {
-    addon.disposeSession(addon.compile(context, words, residents));
+    return addon.compile(context, words, residents);
   } catch (error) {
     const { code, message } = error as { code: string; message: string };
     if (code === "plan") return "refused";
     if (code === "native" && message === "out of memory") return "too large";
-    if (code !== "argument") throw error;
+    if (code === "argument") return "argument";
+    throw error;
   }
+}
+
+async function fateOf(context: NativeContext, words: Int32Array): Promise<Fate> {
+  // Without residents first: a plan's own checks come before those of what it is bound to.
+  const unbound = compile(context, words, []);
+  if (unbound === "refused" || unbound === "too large") return unbound;
+  if (typeof unbound === "object") addon.disposeSession(unbound);
   const wanted = decode(words);
   const elements = [...wanted.residents, ...wanted.inputs].reduce((sum, spec) => sum + spec.elements, 0);
   if (wanted.iterations > MOST_ITERATIONS || elements > MOST_ELEMENTS) return "too large";
-  residents = wanted.residents.map((spec) => addon.allocate(context, DTYPES[spec.dtype]!, spec.elements));
-  const writes = residents.map((buffer, slot) =>
-    addon.write(buffer, 0, filled(wanted.residents[slot]!.dtype, wanted.residents[slot]!.elements)),
-  );
-  await Promise.all(writes);
-  const session = addon.compile(context, words, residents);
-  const inputs = wanted.inputs.map((spec) => filled(spec.dtype, spec.elements));
+  const residents = wanted.residents.map((spec) => addon.allocate(context, DTYPES[spec.dtype]!, spec.elements));
+  await Promise.all(residents.map((buffer, slot) => addon.write(buffer, 0, filled(wanted.residents[slot]!))));
+  const session = compile(context, words, residents);
+  if (session === "too large") return session;
+  expect(session).toBeTypeOf("object");
+  const inputs = wanted.inputs.map(filled);
   try {
-    await addon.run(session, { steps: 1, firstStep: 0, seedLow: 1, seedHigh: 0, inputs, profile: false });
+    await addon.run(session as NativeSession, { steps: 1, firstStep: 0, seedLow: 1, seedHigh: 0, inputs, profile: false });
     return "ran";
   } catch (error) {
     expect(error).toMatchObject({ code: "native", message: expect.stringMatching(/^plan step \d+ .*index/) });
     return "failed";
   } finally {
-    addon.disposeSession(session);
+    addon.disposeSession(session as NativeSession);
     for (const buffer of residents) addon.release(buffer);
   }
 }

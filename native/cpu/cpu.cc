@@ -80,6 +80,14 @@ std::unique_ptr<Kernel> make_cpu_kernel(const ResolvedStep& step, int, const std
   switch (step.kernel) {
   case KernelId::map: return make_map(step, tier);
   case KernelId::matmul: return make_matmul(step, tier);
+  case KernelId::conv2d:
+  case KernelId::conv2d_input_gradient: return make_convolution(step, tier);
+  case KernelId::conv2d_weight_gradient: return make_convolution_weight_gradient(step, tier);
+  case KernelId::fold: return make_fold(step, tier);
+  case KernelId::cumulative_sum: return make_cumulative_sum(step);
+  case KernelId::sort: return make_sort(step);
+  case KernelId::cholesky: return make_cholesky(step);
+  case KernelId::triangular_solve: return make_triangular_solve(step);
   case KernelId::gather: return make_gather(step);
   case KernelId::scatter_add: return make_scatter_add(step, tier);
   case KernelId::random_uniform: return make_random(step, tier.uniform);

@@ -14,6 +14,13 @@ const TierKernels& tier_kernels(const std::string& name); // throws std::runtime
 
 std::unique_ptr<Kernel> make_map(const ResolvedStep& step, const TierKernels& tier);
 std::unique_ptr<Kernel> make_matmul(const ResolvedStep& step, const TierKernels& tier);
+std::unique_ptr<Kernel> make_convolution(const ResolvedStep& step, const TierKernels& tier); // and its input gradient
+std::unique_ptr<Kernel> make_convolution_weight_gradient(const ResolvedStep& step, const TierKernels& tier);
+std::unique_ptr<Kernel> make_fold(const ResolvedStep& step, const TierKernels& tier);
+std::unique_ptr<Kernel> make_cumulative_sum(const ResolvedStep& step);
+std::unique_ptr<Kernel> make_sort(const ResolvedStep& step);
+std::unique_ptr<Kernel> make_cholesky(const ResolvedStep& step);
+std::unique_ptr<Kernel> make_triangular_solve(const ResolvedStep& step);
 std::unique_ptr<Kernel> make_gather(const ResolvedStep& step);
 std::unique_ptr<Kernel> make_scatter_add(const ResolvedStep& step, const TierKernels& tier);
 std::unique_ptr<Kernel> make_random(const ResolvedStep& step, NoiseFunction fill);

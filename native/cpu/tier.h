@@ -82,6 +82,27 @@ struct PackCall {
 };
 using PackFunction = void (*)(const PackCall*);
 
+// A register tile of a convolution. Its rows stand anywhere (`a_rows`, `c_rows`: offsets in floats), and the products
+// run over `segments` stretches of `run` steps each: row r reads a[a_rows[r] + segment.a + i * a_k] at step i, against
+// b[segment.b * b_unit + i * b_k]. What the tables hold is the geometry; see convolution.h.
+struct Segment {
+  int64_t a, b;
+};
+struct WindowTile {
+  int64_t segments, run;
+  const Segment* segment;
+  const float* a;
+  const int64_t* a_rows;
+  int64_t a_k;
+  const float* b;
+  int64_t b_k, b_unit;
+  float* c;
+  const int64_t* c_rows;
+  int64_t columns; // of the lanewise form
+  bool accumulate; // not for the dot form
+};
+using WindowKernel = void (*)(const WindowTile*);
+
 struct NoiseCall {
   float* out;
   int64_t count;
@@ -101,6 +122,7 @@ struct PermutationCall {
 
 constexpr int kMaximumMicroRows = 8;
 constexpr int kMaximumMicroVectors = 3;
+constexpr int kMaximumDotColumns = 4;
 
 struct TierKernels {
   const char* name;
@@ -118,6 +140,14 @@ struct TierKernels {
   MicroKernel micro[2][kMaximumMicroRows][kMaximumMicroVectors];
   PackFunction pack_panel; // width is a multiple of the lanes
   PackFunction pack_rows;  // width = count <= micro_rows; may write up to `lanes` floats past the end
+
+  // Broadcast form, by rows - 1 and vectors - 1: a is one float per row, b `vectors` vectors, c their outer product.
+  // Lanewise form, by rows - 1: a and b are `columns` floats each, multiplied one by one.
+  // Dot form, by columns - 1: micro_rows rows; a and b run along k; one sum per row and column. b is packed in steps
+  // of `lanes`, each `columns` vectors, filled up with zeros at the end of a run.
+  WindowKernel window_broadcast[kMaximumMicroRows][kMaximumMicroVectors];
+  WindowKernel window_lanewise[kMaximumMicroRows];
+  WindowKernel window_dot[kMaximumDotColumns];
 
   NoiseFunction uniform, normal;
   void (*permute)(const PermutationCall*);

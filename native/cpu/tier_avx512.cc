@@ -10,7 +10,10 @@
 #define NODEVAE_TIER_NAME "avx512"
 #define NODEVAE_REGISTER(x) "+v"(x)
 #define LANES 16
+#ifndef MICRO_ROWS
 #define MICRO_ROWS 8 // 8 x 48: 24 accumulators of 32 registers
+#define MICRO_VECTORS 3
+#endif
 #include "tier.inc"
 
 const nodevae::TierKernels* nodevae::tier_avx512() { return &kernels; }

@@ -12,7 +12,10 @@
 #define NODEVAE_REGISTER(x) "+m"(x)
 #endif
 #define LANES 4
+#ifndef MICRO_ROWS
 #define MICRO_ROWS 4 // 4 x 12: 12 accumulators of 16 registers
+#define MICRO_VECTORS 3
+#endif
 #include "tier.inc"
 
 const nodevae::TierKernels* nodevae::tier_portable() { return &kernels; }

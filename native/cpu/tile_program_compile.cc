@@ -16,11 +16,18 @@ bool is_structural(Opcode op) { return op < Opcode::negate; }
 
 int arity(Opcode op) {
   switch (op) {
-#define UNARY(name, expression) case Opcode::name: return 1;
-#define BINARY(name, expression) case Opcode::name: return 2;
-#define TERNARY(name, expression) case Opcode::name: return 3;
+#define UNARY(name, expression)                                                                                        \
+  case Opcode::name:                                                                                                   \
+    return 1;
+#define BINARY(name, expression)                                                                                       \
+  case Opcode::name:                                                                                                   \
+    return 2;
+#define TERNARY(name, expression)                                                                                      \
+  case Opcode::name:                                                                                                   \
+    return 3;
 #include "../ops.def"
-  default: return 0;
+  default:
+    return 0;
   }
 }
 
@@ -55,7 +62,8 @@ ProgramSpace::ProgramSpace(const ResolvedStep& step, size_t first_operand)
       if (extent[d] == 1) operand.strides[d] = 0;
   if (first_operand == 0) return;
   for (Instruction& i : program) // operands are numbered from the step's first one
-    if (i.op == Opcode::load) i.a -= static_cast<int32_t>(first_operand);
+    if (i.op == Opcode::load)
+      i.a -= static_cast<int32_t>(first_operand);
     else if (i.op == Opcode::store || i.op == Opcode::reduce_sum || i.op == Opcode::reduce_max)
       i.b -= static_cast<int32_t>(first_operand);
 }
@@ -63,8 +71,8 @@ ProgramSpace::ProgramSpace(const ResolvedStep& step, size_t first_operand)
 class TileProgram::Compiler {
 public:
   explicit Compiler(TileProgram& target)
-      : target_(target), space_(target.space_), program_(target.space_.program),
-        rows_(target.space_.extent[kRows]), columns_(target.space_.extent[kColumns]) {}
+      : target_(target), space_(target.space_), program_(target.space_.program), rows_(target.space_.extent[kRows]),
+        columns_(target.space_.extent[kColumns]) {}
 
   void compile() {
     find_extents();
@@ -74,7 +82,7 @@ public:
     for (int i = 0; i < count; ++i) emit(i);
     for (const int i : late_stores_) emit_store(program_[i]);
     find_streams();
-    const int64_t streams = target_.slots_ + direct_operands_ + 1;
+    const int64_t streams = target_.slots_ + streamed_operands() + 1;
     // All slots and streams of a tile stay within the first-level cache, but a tile is never too short to pay for
     // the dispatch of its steps.
     const int64_t fitting = kTileBytes / static_cast<int64_t>(sizeof(float)) / streams;
@@ -96,8 +104,10 @@ private:
       if (i.op == Opcode::accumulator) extent = Extent::full;
       if (i.op == Opcode::load) {
         const ResolvedOperand& operand = space_.operands[static_cast<size_t>(i.a)];
-        if (operand.strides[kRows] != 0) extent = Extent::full;
-        else if (operand.strides[kColumns] != 0) extent = rows_ == 1 ? Extent::full : Extent::row;
+        if (operand.strides[kRows] != 0)
+          extent = Extent::full;
+        else if (operand.strides[kColumns] != 0)
+          extent = rows_ == 1 ? Extent::full : Extent::row;
       }
       const int32_t arguments[3] = {i.a, i.b, i.c};
       for (int j = 0; j < arity(i.op); ++j) extent = std::max(extent, extents_[static_cast<size_t>(arguments[j])]);
@@ -140,7 +150,6 @@ private:
       if (contiguous(operand) && !(stored_[i] && operand_count_of_overlapping_stores(operand) > 0)) {
         homes_[i].home = Home::operand;
         homes_[i].index = program_[i].a;
-        ++direct_operands_;
       }
     }
     for (size_t i = 0; i < program_.size(); ++i) {
@@ -154,7 +163,6 @@ private:
       homes_[value].home = Home::operand;
       homes_[value].index = program_[i].b;
       elided_store_[i] = true;
-      ++direct_operands_;
     }
   }
 
@@ -170,6 +178,21 @@ private:
       if (last > at) return true;
     }
     return false;
+  }
+
+  // Operands of which a tile has its own part, in place: they share the first-level cache with the slots.
+  int64_t streamed_operands() const {
+    std::vector<int> found;
+    for (const Place& home : homes_)
+      if (home.home == Home::operand && home.extent == Extent::full) found.push_back(home.index);
+    const auto same = [&](int a, int b) {
+      return same_view(space_.operands[static_cast<size_t>(a)], space_.operands[static_cast<size_t>(b)]);
+    };
+    int64_t different = 0;
+    for (size_t i = 0; i < found.size(); ++i)
+      different += std::none_of(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(i),
+                                [&](int earlier) { return same(earlier, found[i]); });
+    return different;
   }
 
   void find_streams() {
@@ -215,7 +238,8 @@ private:
     const Instruction& i = program_[static_cast<size_t>(at)];
     Place& home = homes_[static_cast<size_t>(at)];
     switch (i.op) {
-    case Opcode::accumulator: return;
+    case Opcode::accumulator:
+      return;
     case Opcode::constant: {
       float value;
       static_assert(sizeof value == sizeof i.a, "float32 bits");
@@ -236,8 +260,10 @@ private:
       if (!elided_store_[static_cast<size_t>(at)]) late_stores_.push_back(at);
       return;
     case Opcode::reduce_sum:
-    case Opcode::reduce_max: return emit_reduction(i, at);
-    default: return emit_elementwise(i, at);
+    case Opcode::reduce_max:
+      return emit_reduction(i, at);
+    default:
+      return emit_elementwise(i, at);
     }
   }
 
@@ -306,14 +332,13 @@ private:
   std::vector<bool> stored_, elided_store_;
   std::vector<Place> homes_;
   std::vector<int> free_slots_, late_stores_;
-  int direct_operands_ = 0;
 };
 
 TileProgram::TileProgram(ProgramSpace space, const TierKernels& tier, int64_t row_blocks, int64_t column_blocks)
     : space_(std::move(space)), tier_(tier), row_blocks_(row_blocks), column_blocks_(column_blocks) {
   Compiler(*this).compile();
-  local_bytes_ = float_bytes(uniforms_) + sizeof(char*) * static_cast<size_t>(round_up(
-                                                              static_cast<int64_t>(space_.operands.size()), 8)) +
+  local_bytes_ = float_bytes(uniforms_) +
+                 sizeof(char*) * static_cast<size_t>(round_up(static_cast<int64_t>(space_.operands.size()), 8)) +
                  static_cast<size_t>(slots_) * float_bytes(tile_elements_);
 }
 

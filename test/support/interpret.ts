@@ -257,8 +257,9 @@ const functions: Record<string, (a: number, b: number, c: number) => number> = {
   multiply_add: (a, b, c) => a * b + c,
   interpolate: (a, b, c) => a + c * (b - a),
   interpolate_square: (a, b, c) => a + c * (b * b - a),
-  subtract_quotient: (a, b, c) => a - b / c,
+  subtract_product: (a, b, c) => a - b * c,
   sqrt_add: (a, b) => Math.sqrt(a) + b,
+  divide_root: (a, b, c) => a / (Math.sqrt(b) + c),
   add_relu: (a, b) => Math.max(a + b, 0),
   where_positive: (a, b) => (a > 0 ? b : 0),
 };
