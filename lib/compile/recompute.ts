@@ -45,7 +45,7 @@ export function recomputeCheap(clusters: Clusters, kept: ReadonlySet<Tensor>): v
       const root = storageRoot(input);
       if (clusters.of.has(root)) readers.set(root, new Set([...(readers.get(root) ?? []), ...takers]));
     }
-    abandon(clusters.of.get(node)!, node);
+    abandon(clusters, node);
   }
 }
 
@@ -87,10 +87,14 @@ function adopt(cluster: Cluster, node: Tensor, clusters: Clusters): void {
   }
 }
 
-/** Takes the node out of the cluster that made it, where nothing there uses it. */
-function abandon(cluster: Cluster, node: Tensor): void {
-  const used = cluster.nodes.some((other) => other.inputs.some((input) => stripReshape(input) === node));
-  if (used || cluster.nodes.length + (cluster.root ? 1 : 0) === 1) return;
+/** Takes the node out of the cluster that made it, where nothing there uses it; a cluster that made nothing else is gone. */
+function abandon(clusters: Clusters, node: Tensor): void {
+  const cluster = clusters.of.get(node)!;
+  if (cluster.nodes.some((other) => other.inputs.some((input) => stripReshape(input) === node))) return;
   cluster.nodes = cluster.nodes.filter((other) => other !== node);
   cluster.members.delete(node);
+  if (cluster.root !== undefined || cluster.nodes.length > 0) return;
+  clusters.all.delete(cluster);
+  clusters.of.delete(node);
+  for (const other of clusters.all) other.inputs.delete(cluster);
 }
