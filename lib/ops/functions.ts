@@ -13,14 +13,25 @@ type Graph = typeof graph;
 const computing = {
   absolute: graph.absolute,
   add: graph.add,
+  averagePool2d: graph.averagePool2d,
   cast: graph.cast,
+  cholesky: graph.cholesky,
   clamp: graph.clamp,
+  conv1d: graph.conv1d,
+  conv2d: graph.conv2d,
+  conv2dInputGradient: graph.conv2dInputGradient,
+  conv2dWeightGradient: graph.conv2dWeightGradient,
+  convTranspose1d: graph.convTranspose1d,
+  convTranspose2d: graph.convTranspose2d,
   cos: graph.cos,
+  crossEntropy: graph.crossEntropy,
+  cumulativeSum: graph.cumulativeSum,
   divide: graph.divide,
   equal: graph.equal,
   exp: graph.exp,
   expm1: graph.expm1,
   floor: graph.floor,
+  fold: graph.fold,
   greater: graph.greater,
   greaterEqual: graph.greaterEqual,
   isFinite: graph.isFinite,
@@ -28,15 +39,19 @@ const computing = {
   lessEqual: graph.lessEqual,
   log: graph.log,
   log1p: graph.log1p,
+  logDeterminant: graph.logDeterminant,
+  logSoftmax: graph.logSoftmax,
   logsumexp: graph.logsumexp,
   matmul: graph.matmul,
   max: graph.max,
+  maxPool2d: graph.maxPool2d,
   maximum: graph.maximum,
   mean: graph.mean,
   minimum: graph.minimum,
   multiply: graph.multiply,
   negate: graph.negate,
   notEqual: graph.notEqual,
+  oneHot: graph.oneHot,
   pad: graph.pad,
   power: graph.power,
   reciprocal: graph.reciprocal,
@@ -45,12 +60,15 @@ const computing = {
   sigmoid: graph.sigmoid,
   sign: graph.sign,
   sin: graph.sin,
+  softmax: graph.softmax,
   softplus: graph.softplus,
   sqrt: graph.sqrt,
   square: graph.square,
   subtract: graph.subtract,
   sum: graph.sum,
   tanh: graph.tanh,
+  triangularSolve: graph.triangularSolve,
+  upsampleBilinear2d: graph.upsampleBilinear2d,
   where: graph.where,
 } satisfies Partial<Graph>;
 
@@ -58,11 +76,24 @@ const computing = {
 const moving = {
   broadcastTo: graph.broadcastTo,
   concatenate: graph.concatenate,
+  embedding: graph.embedding,
   gather: graph.gather,
   reshape: graph.reshape,
   slice: graph.slice,
   transpose: graph.transpose,
+  unfold: graph.unfold,
+  upsampleNearest2d: graph.upsampleNearest2d,
 } satisfies Partial<Graph>;
+
+/** Functions whose result has two parts. */
+const sorting = { sort: graph.sort, topK: graph.topK } satisfies Partial<Graph>;
+
+/** What `sort` and `topK` give, in the order of the sorted axis. */
+export interface SortedArrays {
+  readonly values: NdArray;
+  /** Where each value stood along the axis. */
+  readonly indices: NdArray<Int32Array>;
+}
 
 /** An argument of a graph function, with arrays for tensors. */
 type OnArrays<Argument, Data extends HostArray = HostArray> = [TensorLike] extends [Argument]
@@ -83,6 +114,10 @@ type Moving<Function> = Function extends (...inputs: infer Arguments extends rea
   ? <Data extends HostArray = Float32Array>(
       ...inputs: { [Index in keyof Arguments]: OnArrays<Arguments[Index], Index extends "0" ? Data : HostArray> }
     ) => Promise<NdArray<Data>>
+  : never;
+
+type Sorting<Function> = Function extends (...inputs: infer Arguments extends readonly unknown[]) => graph.Sorted
+  ? (...inputs: { [Index in keyof Arguments]: OnArrays<Arguments[Index]> }) => Promise<SortedArrays>
   : never;
 
 type ShuffleOptions = Parameters<Graph["shuffledIndices"]>[0];
@@ -109,44 +144,80 @@ export interface DrawingFunctions {
   ): Promise<NdArray<Int32Array>>;
 }
 
-/** The graph's functions, on arrays. */
+/**
+ * The graph's functions, on arrays. They look at the values of indices before anything runs: rows of a table (`gather`,
+ * `embedding`, `scatterAdd`) must be there, and classes (`crossEntropy`) must be, or be -1 for "unknown", which costs nothing.
+ */
 export type GraphFunctions = { readonly [Name in keyof typeof computing]: Computing<Graph[Name]> } & {
   readonly [Name in keyof typeof moving]: Moving<Graph[Name]>;
-} & DrawingFunctions;
+} & { readonly [Name in keyof typeof sorting]: Sorting<Graph[Name]> } & DrawingFunctions;
 
 type GraphFunction = (...inputs: never[]) => Tensor;
-type ArrayFunction = (...inputs: readonly unknown[]) => Promise<NdArray<HostArray>>;
+type SortFunction = (...inputs: never[]) => graph.Sorted;
 
 export function graphFunctions(plans: Plans): GraphFunctions {
-  const lifted = Object.entries<GraphFunction>({ ...computing, ...moving }).map(([name, build]) => [name, onArrays(plans, name, build)]);
-  return { ...Object.fromEntries(lifted), ...drawingFunctions(plans) };
+  const single = Object.entries<GraphFunction>({ ...computing, ...moving });
+  return {
+    ...Object.fromEntries(single.map(([name, build]) => [name, onArrays(plans, name, build)])),
+    ...Object.fromEntries(Object.entries<SortFunction>(sorting).map(([name, build]) => [name, sortOnArrays(plans, name, build)])),
+    ...drawingFunctions(plans),
+  } as GraphFunctions;
 }
 
 /** A graph function as a function of arrays. */
-function onArrays(plans: Plans, operation: string, build: GraphFunction): ArrayFunction {
+function onArrays(plans: Plans, operation: string, build: GraphFunction) {
   const indexed = indexedBy[operation];
-  const lifted: ArrayFunction = async (...inputs) => {
-    const check = indexed && (() => checkIndices(operation, ...indexed(inputs)));
+  const lifted = async (...inputs: readonly unknown[]): Promise<NdArray<HostArray>> => {
+    const check = indexed && (() => checkIndices(operation, indexed(inputs)));
     return plans.run({ operation, caller: lifted, arguments: inputs, build, check });
   };
   return lifted;
 }
 
-/** Which argument holds row indices, and how many rows there are. */
-const indexedBy: Readonly<Record<string, (inputs: readonly unknown[]) => readonly [indices: unknown, rows: number]>> = {
-  gather: ([table, indices]) => [indices, toNdArray("gather", table)?.shape[0] ?? 0],
-  scatterAdd: ([indices, , rows]) => [indices, rows as number],
+function sortOnArrays(plans: Plans, operation: string, build: SortFunction) {
+  const lifted = async (...inputs: readonly unknown[]): Promise<SortedArrays> =>
+    plans.runParts({ operation, caller: lifted, arguments: inputs, build }) as Promise<SortedArrays>;
+  return lifted;
+}
+
+/** An argument that holds indices, and between which numbers they must lie. */
+interface Indexed {
+  readonly indices: unknown;
+  /** Default 0. */
+  readonly lowest?: number;
+  readonly count: number;
+  readonly hint?: string;
+}
+
+const rowsOf: (inputs: readonly unknown[]) => Indexed = ([table, indices]) => ({
+  indices,
+  count: toNdArray("gather", table)?.shape[0] ?? 0,
+});
+
+/** What a call indexes with; undefined where it does not. */
+const indexedBy: Readonly<Record<string, (inputs: readonly unknown[]) => Indexed | undefined>> = {
+  gather: rowsOf,
+  embedding: rowsOf,
+  scatterAdd: ([indices, , rows]) => ({ indices, count: rows as number }),
+  crossEntropy([logits, target]) {
+    const [scores, classes] = [toNdArray("crossEntropy", logits), toNdArray("crossEntropy", target)];
+    if (!(classes?.data instanceof Int32Array)) return undefined; // probabilities
+    return { indices: classes, lowest: -1, count: scores?.shape.at(-1) ?? 0, hint: "-1 is an unknown class, which costs nothing" };
+  },
 };
 
-function checkIndices(operation: string, indices: unknown, rows: number): void {
+function checkIndices(operation: string, indexed: Indexed | undefined): void {
+  if (!indexed) return;
+  const { indices, lowest = 0, count, hint } = indexed;
   const data: Int32Array | Float32Array | Uint8Array = toNdArray(operation, indices)?.data ?? new Int32Array();
-  const wrong = data.findIndex((index) => index < 0 || index >= rows);
+  const wrong = data.findIndex((index) => index < lowest || index >= count);
   if (wrong < 0) return;
   throw new VaeError({
     code: "argument",
     operation,
-    expected: `indices from 0 to ${rows - 1}`,
+    expected: `indices from ${lowest} to ${count - 1}`,
     received: `${data[wrong]} at position ${wrong}`,
+    ...(hint === undefined ? {} : { hint }),
   });
 }
 

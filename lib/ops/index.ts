@@ -4,7 +4,7 @@ import { type GraphFunctions, graphFunctions } from "./functions.js";
 import { type OpsOptions, type OpsStatistics, Plans } from "./plans.js";
 
 export type { DistributionFunctions } from "./distributions.js";
-export type { DrawingFunctions, GraphFunctions } from "./functions.js";
+export type { DrawingFunctions, GraphFunctions, SortedArrays } from "./functions.js";
 export { type NdArray, ndarray, type Operand } from "./ndarray.js";
 export type { Draw, OpsOptions, OpsStatistics } from "./plans.js";
 
@@ -55,17 +55,29 @@ const shared = createOps();
 export const {
   absolute,
   add,
+  averagePool2d,
   bernoulliLogLikelihood,
   broadcastTo,
   cast,
+  cholesky,
   clamp,
   concatenate,
+  conv1d,
+  conv2d,
+  conv2dInputGradient,
+  conv2dWeightGradient,
+  convTranspose1d,
+  convTranspose2d,
   cos,
+  crossEntropy,
+  cumulativeSum,
   divide,
+  embedding,
   equal,
   exp,
   expm1,
   floor,
+  fold,
   gather,
   gaussianKl,
   gaussianLogLikelihood,
@@ -75,9 +87,12 @@ export const {
   lessEqual,
   log,
   log1p,
+  logDeterminant,
+  logSoftmax,
   logsumexp,
   matmul,
   max,
+  maxPool2d,
   maximum,
   mean,
   minimum,
@@ -85,6 +100,7 @@ export const {
   negate,
   normal,
   notEqual,
+  oneHot,
   pad,
   power,
   reciprocal,
@@ -97,14 +113,21 @@ export const {
   sign,
   sin,
   slice,
+  softmax,
   softplus,
+  sort,
   sqrt,
   square,
   subtract,
   sum,
   tanh,
+  topK,
   transpose,
+  triangularSolve,
+  unfold,
   uniform,
+  upsampleBilinear2d,
+  upsampleNearest2d,
   where,
 } = shared;
 

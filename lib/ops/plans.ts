@@ -4,7 +4,7 @@ import { VaeError } from "../errors.js";
 import { cast } from "../graph/identity.js";
 import { input } from "../graph/leaves.js";
 import { calledBy, checkWhole } from "../graph/table.js";
-import type { Tensor, TensorType } from "../graph/tensor.js";
+import { type Tensor, type TensorType, topological } from "../graph/tensor.js";
 import { Device, type DeviceOptions } from "../runtime/device.js";
 import type { HostArray } from "../runtime/native.js";
 import type { Session } from "../runtime/session.js";
@@ -38,8 +38,8 @@ export interface Draw {
   readonly stream?: number;
 }
 
-/** A call of a graph function on arrays. */
-export interface OpCall {
+/** A call of a graph function on arrays; the function gives a tensor, or several by name. */
+export interface OpCall<Result extends Tensor | Parts = Tensor> {
   /** The function's public name, for errors and for the key of the plan. */
   readonly operation: string;
   /** The function that the user called: errors point at the line that did. */
@@ -47,15 +47,19 @@ export interface OpCall {
   /** Arrays wherever `build` takes tensors; everything else becomes part of the plan. */
   readonly arguments: readonly unknown[];
   /** The graph function. */
-  readonly build: (...inputs: never[]) => Tensor;
+  readonly build: (...inputs: never[]) => Result;
   readonly draw?: Draw | undefined;
   /** Looks at values that the graph has no say in; called once shapes and types are found right. */
   readonly check?: (() => void) | undefined;
 }
 
+/** The tensors of a result that has several. */
+type Parts<Name extends string = string> = { readonly [Part in Name]: Tensor };
+
 interface KeptPlan {
   readonly session: Session;
-  readonly type: TensorType;
+  /** Of each output, by its name. */
+  readonly types: ReadonlyMap<string, TensorType>;
   readonly bytes: number;
   running: number;
 }
@@ -84,8 +88,13 @@ export class Plans {
     return { plans: this.#kept.size, bytes: this.#bytes, compiled: this.#compiled, calls: this.#calls };
   }
 
-  /** Runs a call. The arrays are copied before this returns its promise. */
+  /** Runs a call that gives one array. The arrays are copied before this returns its promise. */
   async run(call: OpCall): Promise<NdArray<HostArray>> {
+    return (await this.runParts({ ...call, build: (...inputs) => ({ result: call.build(...inputs) }) })).result;
+  }
+
+  /** Runs a call that gives several arrays, all from one plan. */
+  async runParts<Name extends string>(call: OpCall<Parts<Name>>): Promise<{ readonly [Part in Name]: NdArray<HostArray> }> {
     const { operation } = call;
     const { seed = 0, step = 0 } = call.draw ?? {};
     const [plan, arrays] = calledBy(call.caller, () => {
@@ -104,7 +113,8 @@ export class Plans {
       const inputs = Object.fromEntries(plan.session.plan.inputs.map(({ name }) => [name, arrays[Number(name)]!.data]));
       const { outputs, status } = await plan.session.run({ inputs, seed, firstStep: step });
       if (status !== "done") this.#check(operation);
-      return { data: asType(operation, outputs.result!, plan.type), shape: plan.type.shape };
+      const results = [...plan.types].map(([name, type]) => [name, { data: asType(operation, outputs[name]!, type), shape: type.shape }]);
+      return Object.fromEntries(results) as { readonly [Part in Name]: NdArray<HostArray> };
     } finally {
       plan.running--;
       this.#evict();
@@ -127,25 +137,28 @@ export class Plans {
   }
 
   /** The plan of a key, now the most recently used. */
-  #plan(key: string, call: OpCall): KeptPlan {
+  #plan(key: string, call: OpCall<Parts>): KeptPlan {
     const plan = this.#kept.get(key) ?? this.#compile(call);
     this.#kept.delete(key);
     this.#kept.set(key, plan);
     return plan;
   }
 
-  #compile(call: OpCall): KeptPlan {
+  #compile(call: OpCall<Parts>): KeptPlan {
     const asked = build(call, (tensor) => tensor);
-    // Sessions give float32: whole numbers pass through it and come back as what they were. Tile programs compute in it too,
-    // so what they move is cast on the way in.
-    const result = asked.dtype === "float32" ? asked : STORES_WHOLE_NUMBERS.has(asked.op) ? cast(asked) : build(call, cast);
+    const outputs = Object.entries(asked).map(([name, tensor]) => [name, asFloat(tensor, () => build(call, cast)[name]!)] as const);
     this.#device ??= Device.open(this.#options);
-    const session = this.#device.session({ outputs: { result } });
+    const session = this.#device.session({ outputs: Object.fromEntries(outputs) });
     const { arena, scratch } = session.memory();
     const bytes = arena + scratch;
     this.#compiled++;
     this.#bytes += bytes;
-    return { session, type: { shape: asked.shape, dtype: asked.dtype }, bytes, running: 0 };
+    return {
+      session,
+      types: new Map(Object.entries(asked).map(([name, { shape, dtype }]) => [name, { shape, dtype }])),
+      bytes,
+      running: 0,
+    };
   }
 
   /** A plan that runs is kept until it has: disposing of it would stop the run. */
@@ -160,10 +173,20 @@ export class Plans {
   }
 }
 
-const STORES_WHOLE_NUMBERS: ReadonlySet<string> = new Set(["gather", "shuffled_indices"]);
+/** Kernels that store whole numbers: rows of a table, or places. */
+const STORES_WHOLE_NUMBERS: ReadonlySet<string> = new Set(["gather", "shuffled_indices", "sort_indices"]);
+
+/**
+ * The tensor as sessions give it, in float32, through which whole numbers pass and come back as what they were. Tile programs
+ * compute in it too, so what they only move is cast on the way in.
+ */
+function asFloat(tensor: Tensor, castOnTheWayIn: () => Tensor): Tensor {
+  if (tensor.dtype === "float32") return tensor;
+  return topological([tensor]).some(({ op }) => STORES_WHOLE_NUMBERS.has(op)) ? cast(tensor) : castOnTheWayIn();
+}
 
 /** The call's graph, with an input for every array. */
-function build(call: OpCall, enter: (tensor: Tensor) => Tensor): Tensor {
+function build(call: OpCall<Parts>, enter: (tensor: Tensor) => Tensor): Parts {
   let count = 0;
   const symbolic = (value: unknown): unknown => {
     const array = toNdArray(call.operation, value);
@@ -181,6 +204,7 @@ function keyOf(operation: string, value: unknown, found: NdArray<HostArray>[]): 
     return `${dtypeOf(array.data)}[${array.shape}]`;
   }
   if (Array.isArray(value)) return `(${value.map((item) => keyOf(operation, item, found)).join()})`;
+  if (typeof value === "string") return JSON.stringify(value);
   if (typeof value !== "object" || value === null) return Object.is(value, -0) ? "-0" : String(value);
   const entries = Object.entries(value).filter(([, item]) => item !== undefined);
   return `{${entries.map(([name, item]) => `${name}:${keyOf(operation, item, found)}`).join()}}`;
