@@ -18,8 +18,7 @@ export function chart(races: readonly Race[], caption: string): string {
   const groups = races.map(({ workload, measurements }) => {
     const shown = [...measurements.filter(({ family }) => family === "node-vae"), ...bestPeers(measurements)];
     const fastest = Math.max(...shown.map(({ stepsPerSecond }) => stepsPerSecond));
-    const widths = [workload.input, ...workload.hidden, workload.latent].join("-");
-    const title = text(0, y, `${workload.name}: dense ${widths}, batch ${workload.batch}, training steps per second`, "title");
+    const title = text(0, y, `${workload.name}: ${workload.network}, batch ${workload.batch}, training steps per second`, "title");
     y += 14;
     const bars = shown
       .sort((a, b) => b.stepsPerSecond - a.stepsPerSecond)

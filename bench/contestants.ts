@@ -18,6 +18,8 @@ export interface Candidate {
   /** The task goes behind them. */
   readonly args: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
+  /** True for a configuration that only differs on images, false for one that takes minutes for a step on them. */
+  readonly images?: boolean;
 }
 
 /** Somebody who is not on this machine, and why. */
@@ -65,7 +67,7 @@ export function findContestants({ tiers, threads, contestants, pythons }: Search
   const inJavaScript: Candidate[] = [
     { ...inNode, name: "tfjs-node", family: "tfjs-node", configuration: "node", args: [program("tfjs")], environment: tensorflowThreads },
     { ...inNode, name: "tfjs-wasm", family: "tfjs-wasm", configuration: "wasm", args: [program("tfjs")] },
-    { ...inNode, name: "tfjs-cpu", family: "tfjs-cpu", configuration: "cpu", args: [program("tfjs")] },
+    { ...inNode, name: "tfjs-cpu", family: "tfjs-cpu", configuration: "cpu", args: [program("tfjs")], images: false },
     { ...inNode, name: "jax-js-wasm", family: "jax-js", configuration: "wasm", args: [program("jax-js")] },
   ];
   const packages: Readonly<Record<string, string>> = {
@@ -106,13 +108,15 @@ function pytorch(tier: string, pythons: readonly string[]): Field {
     if (version === undefined) continue;
     const since2 = Number.parseInt(version, 10) >= 2;
     const configurations = ["eager", "eager-foreach", "jit-foreach", ...(since2 ? ["eager-fused", "compile-fused"] : [])];
+    const onImages = configurations.filter((name) => name !== "eager").map((name) => `${name}-channelslast`);
     const shared = { family: "PyTorch", threads: 1, tier, command, environment: { OMP_NUM_THREADS: "1", MKL_NUM_THREADS: "1" } } as const;
     return {
-      candidates: configurations.map((configuration) => ({
+      candidates: [...configurations, ...onImages].map((configuration) => ({
         ...shared,
         name: `pytorch-${configuration}`,
         configuration,
         args: [script],
+        ...(onImages.includes(configuration) ? { images: true } : {}),
       })),
       absent: [],
     };

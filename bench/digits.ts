@@ -1,3 +1,5 @@
+import type { Workload } from "./workload.js";
+
 /** Marsaglia's xorshift32: enough for pictures, and the same everywhere. */
 function randomNumbers(seed: number): () => number {
   let state = seed;
@@ -29,6 +31,25 @@ export function syntheticDigits(rows: number, width: number): Uint8Array {
       x = clamp(x + Math.cos(direction));
       y = clamp(y + Math.sin(direction));
       press(data, row * width, width, side, x, y);
+    }
+  }
+  return data;
+}
+
+/** Rows for a workload; in several channels each row's stroke and ground have colours of their own. */
+export function syntheticRows({ input, image }: Workload, rows: number): Uint8Array {
+  const channels = image?.[2] ?? 1;
+  const strokes = syntheticDigits(rows, input / channels);
+  if (channels === 1) return strokes;
+  const random = randomNumbers(0x85ebca6b);
+  const data = new Uint8Array(rows * input);
+  for (let row = 0; row < rows; row++) {
+    const [ground, ink] = [0, 1].map(() => Array.from({ length: channels }, () => 255 * random())) as [number[], number[]];
+    for (let pixel = (row * input) / channels; pixel < ((row + 1) * input) / channels; pixel++) {
+      const share = strokes[pixel]! / 255;
+      for (let channel = 0; channel < channels; channel++) {
+        data[pixel * channels + channel] = ground[channel]! + share * (ink[channel]! - ground[channel]!);
+      }
     }
   }
   return data;

@@ -12,7 +12,7 @@ import type { Task } from "./protocol.js";
 import { endReport, report, writeResult } from "./results.js";
 import { median, threeDigits } from "./statistics.js";
 import { percent, table } from "./table.js";
-import { stepOperations, type Workload, workloads } from "./workload.js";
+import { denseWorkload, stepOperations, type Workload } from "./workload.js";
 
 export interface GrowthSettings {
   readonly tier: string;
@@ -50,19 +50,23 @@ const ROWS = 10_000;
 export async function growth(settings: GrowthSettings): Promise<void> {
   const machine = describeMachine(settings.command);
   const tier = settings.tier === "" ? loadAddon().info().tier : settings.tier;
-  const w1 = workloads.W1!;
+  const w1 = { name: "W1", input: 784, hidden: [400], latent: 20, batch: 128 };
   // Rows of 64 bytes: ten million of them fit into the memory of a small machine three times.
-  const narrow: Workload = { name: "narrow", input: 64, hidden: [256], latent: 8, batch: 128 };
+  const narrow = denseWorkload({ name: "narrow", input: 64, hidden: [256], latent: 8, batch: 128 });
   const powers = (low: number, high: number, factor: number): number[] => {
     const count = Math.floor(Math.log(high / low) / Math.log(factor) + 1e-9) + 1;
     return Array.from({ length: count }, (_, i) => low * factor ** i);
   };
   const wide = settings.quick ? 1024 : 4096;
   const sweeps: Readonly<Record<string, readonly Point[]>> = {
-    "batch size": powers(1, 4096, settings.quick ? 16 : 4).map((batch) => ({ size: batch, workload: { ...w1, batch }, rows: ROWS })),
+    "batch size": powers(1, 4096, settings.quick ? 16 : 4).map((batch) => ({
+      size: batch,
+      workload: denseWorkload({ ...w1, batch }),
+      rows: ROWS,
+    })),
     "hidden width": powers(64, wide, settings.quick ? 4 : 2).map((width) => ({
       size: width,
-      workload: { ...w1, hidden: [width] },
+      workload: denseWorkload({ ...w1, hidden: [width] }),
       rows: ROWS,
     })),
     "data set rows": powers(1000, settings.quick ? 1e6 : 1e7, 10).map((rows) => ({ size: rows, workload: narrow, rows })),

@@ -16,10 +16,12 @@ import {
 import { Device } from "#lib/runtime/device.js";
 import { loadAddon } from "#lib/runtime/native.js";
 import { describeMachine } from "./machine.js";
+import { convolutionOperations, convolutionSamples } from "./ops-convolution.js";
 import { endReport, report, writeResult } from "./results.js";
+import { filled, type Sample } from "./sample.js";
 import { median, threeDigits } from "./statistics.js";
 import { percent, table } from "./table.js";
-import { denseLayers, workloads } from "./workload.js";
+import { layersOf, workloads } from "./workload.js";
 
 export interface OpsSettings {
   /** Part of a name. */
@@ -29,13 +31,6 @@ export interface OpsSettings {
   readonly quick: boolean;
   readonly json?: string;
   readonly command: readonly string[];
-}
-
-/** One graph to time. */
-interface Sample {
-  readonly name: string;
-  readonly outputs: readonly Tensor[];
-  readonly data: Readonly<Record<string, HostData>>;
 }
 
 /** How fast one graph runs. */
@@ -51,11 +46,13 @@ export interface KernelRate {
   readonly l1: number;
   /** Gigabytes per second of a plain copy of as many bytes, at the same moment. */
   readonly copy: number;
+  /** GFLOP/s of oneDNN 2.6 on the prototypes' machine, whose FMA peak is 145; where it was measured there. */
+  readonly oneDnn?: number;
 }
 
 export async function ops(settings: OpsSettings): Promise<void> {
   const machine = describeMachine(settings.command);
-  const samples = [...caseSamples(), ...productSamples()].filter(({ name }) => name.includes(settings.filter));
+  const samples = [...caseSamples(), ...productSamples(), ...convolutionSamples()].filter(({ name }) => name.includes(settings.filter));
   const rates: KernelRate[] = [];
   const failures: { readonly name: string; readonly reason: string }[] = [];
   using device = Device.open({ device: "cpu", threads: settings.threads, tier: settings.tier });
@@ -70,15 +67,23 @@ export async function ops(settings: OpsSettings): Promise<void> {
   endReport();
   const { tier, threads } = device;
   console.log(`${machine.cpu}, ${tier}, ${threads} thread${threads > 1 ? "s" : ""}, Node ${machine.node}, ${machine.date}`);
-  console.log(table(["kernel", "steps", "µs", "GFLOP/s", "FMA", "L1", "of FMA", "GB/s", "copy", "of copy"], rates.map(row)));
+  console.log(table(["kernel", "steps", "µs", "GFLOP/s", "FMA", "L1", "of FMA", "GB/s", "copy", "of copy", "oneDNN"], rates.map(row)));
   for (const { name, reason } of failures) console.log(`${name} failed: ${reason}`);
   const path = writeResult("ops", { machine, tier, threads, rates, failures }, settings);
   if (path !== undefined) console.log(`\nwritten to ${path}`);
 }
 
-function row({ name, planSteps, microseconds, gigaflops, fma, l1, gigabytes, copy }: KernelRate): string[] {
+function row({ name, planSteps, microseconds, gigaflops, fma, l1, gigabytes, copy, oneDnn }: KernelRate): string[] {
   const product = gigaflops > 0 ? [gigaflops, fma, l1].map(threeDigits).concat(percent(gigaflops / fma)) : ["", "", "", ""];
-  return [name, String(planSteps), threeDigits(microseconds), ...product, ...[gigabytes, copy].map(threeDigits), percent(gigabytes / copy)];
+  return [
+    name,
+    String(planSteps),
+    threeDigits(microseconds),
+    ...product,
+    ...[gigabytes, copy].map(threeDigits),
+    percent(gigabytes / copy),
+    oneDnn === undefined ? "" : String(oneDnn),
+  ];
 }
 
 /** The large cases of the op table, forward and, where values flow back, the derivative for a given cotangent. */
@@ -105,8 +110,9 @@ function caseSamples(): Sample[] {
 function productSamples(): Sample[] {
   return Object.values(workloads).flatMap((workload) => {
     const { name, batch } = workload;
-    const distinct = new Map(denseLayers(workload).map((layer) => [layer.join("-"), layer]));
-    return [...distinct.values()].flatMap(([inputs, outputs]): Sample[] => {
+    const layers = workload.image === undefined ? layersOf(workload).filter((layer) => layer.kind === "dense") : [];
+    const distinct = new Map(layers.map((layer) => [`${layer.inputs}-${layer.outputs}`, layer]));
+    return [...distinct.values()].flatMap(({ inputs, outputs }): Sample[] => {
       const x = input("x", [batch, inputs]);
       const weight = input("weight", [inputs, outputs]);
       const gradient = input("gradient", [batch, outputs]);
@@ -124,12 +130,11 @@ function productSamples(): Sample[] {
   });
 }
 
-/** Harmless numbers between −1 and 1. */
-function filled({ shape }: Tensor): Float32Array {
-  return Float32Array.from({ length: sizeOf(shape) }, (_, i) => Math.sin(i));
-}
-
-async function measure({ name, outputs, data }: Sample, device: Device, pace: { rounds: number; seconds: number }): Promise<KernelRate> {
+async function measure(
+  { name, outputs, data, oneDnn }: Sample,
+  device: Device,
+  pace: { rounds: number; seconds: number },
+): Promise<KernelRate> {
   using session = device.session({ outputs: Object.fromEntries(outputs.map((output, i) => [`output${i}`, output])) });
   const inputs = Object.fromEntries(session.plan.inputs.map(({ name }) => [name, data[name]!]));
   const seconds = async (steps: number): Promise<number> => {
@@ -161,6 +166,7 @@ async function measure({ name, outputs, data }: Sample, device: Device, pace: { 
     fma: median(fma),
     l1: median(l1),
     copy: median(copy),
+    ...(oneDnn === undefined ? {} : { oneDnn }),
   };
 }
 
@@ -168,9 +174,10 @@ function inputBytes(inputs: Readonly<Record<string, HostData>>): number {
   return Object.values(inputs).reduce((total, { byteLength }) => total + byteLength, 0);
 }
 
-/** 2 m k n for every product in the graph. */
+/** 2 m k n for every product in the graph, and 2 · places · kernel · channels / groups · filters for every convolution. */
 function productOperations(outputs: readonly Tensor[]): number {
   return topological(outputs).reduce((total, { op, inputs, attributes, shape }) => {
+    if (op.startsWith("conv2d")) return total + convolutionOperations(op, inputs, shape);
     if (op !== "matmul") return total;
     const inner = inputs[0]!.shape.at(attributes.transposeA === true ? -2 : -1)!;
     return total + 2 * sizeOf(shape) * inner;

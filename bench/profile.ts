@@ -1,5 +1,5 @@
 // `npm run bench -- profile`: the time of one training step, kernel call by kernel call.
-import { adam, dense } from "node-vae";
+import { adam } from "node-vae";
 import { sizeOf } from "node-vae/graph";
 import type { PlanStep } from "#lib/compile/plan.js";
 import { Device } from "#lib/runtime/device.js";
@@ -7,7 +7,8 @@ import { loadAddon } from "#lib/runtime/native.js";
 import { architectureOf } from "#lib/vae/architecture.js";
 import { DATA, trainingGraph } from "#lib/vae/graph.js";
 import { parseConfig } from "#lib/vae/index.js";
-import { syntheticDigits } from "./digits.js";
+import { syntheticRows } from "./digits.js";
+import { modelOptions } from "./model.js";
 import { threeDigits } from "./statistics.js";
 import { percent, table } from "./table.js";
 import { stepOperations, type Workload } from "./workload.js";
@@ -22,16 +23,13 @@ export interface ProfileSettings {
 const ROWS = 10_000;
 
 export async function profile({ workload, tier, threads, seconds }: ProfileSettings): Promise<void> {
-  const { input, hidden, latent, batch } = workload;
-  const layers = hidden.map((units) => dense(units, { activation: "relu" }));
-  const decoder = [...layers].reverse();
-  const config = parseConfig({ input: [input], latent, encoder: layers, decoder, likelihood: "bernoulli" }, "profile");
-  const architecture = architectureOf(config);
+  const { input, batch } = workload;
+  const architecture = architectureOf(parseConfig(modelOptions(workload), "profile"));
   const step = { rows: ROWS, dtype: "uint8", batchSize: batch, shuffle: true, optimizer: adam(), optimizerStart: 0 } as const;
   using device = Device.open({ device: "cpu", threads, tier });
-  await device.resident(DATA, [ROWS, input], "uint8").write(syntheticDigits(ROWS, input));
+  await device.resident(DATA, [ROWS, input], "uint8").write(syntheticRows(workload, ROWS));
   for (const [index, { name, shape }] of architecture.parameters.entries()) {
-    const scale = 1 / Math.sqrt(shape[0]!);
+    const scale = 1 / Math.sqrt(Math.max(1, sizeOf(shape.slice(0, -1))));
     const values = Float32Array.from({ length: sizeOf(shape) }, (_, i) => scale * Math.sin(i * (index + 1)));
     await device.resident(name, shape, "float32").write(values);
   }
@@ -80,5 +78,9 @@ function extent({ kernel, space, attributes }: PlanStep): string {
 }
 
 function productOperations({ kernel, space, attributes }: PlanStep): number {
-  return kernel === "matmul" ? 2 * sizeOf(space) * attributes[0]! : 0;
+  if (kernel === "matmul") return 2 * sizeOf(space) * attributes[0]!;
+  if (!kernel.startsWith("conv2d")) return 0;
+  // As many in all three directions; padding counts, as it does for everybody.
+  const [batch, , , channels, height, width, filters, kernelHeight, kernelWidth] = attributes as readonly number[];
+  return (2 * batch! * height! * width! * filters! * kernelHeight! * kernelWidth! * channels!) / attributes.at(-1)!;
 }

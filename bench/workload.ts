@@ -1,7 +1,53 @@
-/** A dense VAE and how it is trained: float32, forward, backward and Adam, sum of BCE with logits + KL. */
+// What is trained: networks as lists of layers that every contestant builds in its own library.
+
+/** A fully connected layer. */
+export interface DenseLayer {
+  readonly kind: "dense";
+  readonly inputs: number;
+  readonly outputs: number;
+  /** Whether ReLU follows. */
+  readonly relu: boolean;
+}
+
+/**
+ * A convolution of square images, or a transposed one. A convolution has ⌈size / stride⌉ places, a transposed one
+ * size · stride: `"same"` in TensorFlow's words, padding (kernel − 1) >> 1 in PyTorch's.
+ */
+export interface ConvolutionLayer {
+  readonly kind: "conv" | "transposed";
+  readonly kernel: number;
+  readonly stride: number;
+  /** Height and width of its input. */
+  readonly size: number;
+  readonly channels: number;
+  readonly filters: number;
+  readonly relu: boolean;
+}
+
+export type Layer = DenseLayer | ConvolutionLayer;
+
+/**
+ * A VAE and how it is trained: float32, forward, backward and Adam, sum of BCE with logits + KL. Where a dense layer meets a
+ * convolution the values are reshaped, [height, width, channels].
+ */
 export interface Workload {
   readonly name: string;
+  /** In words, for tables. */
+  readonly network: string;
   /** Values per row. */
+  readonly input: number;
+  /** Height, width and channels of a row; only for networks with convolutions. */
+  readonly image?: readonly [number, number, number];
+  readonly latent: number;
+  readonly batch: number;
+  /** Up to the two heads, for mean and log-variance. */
+  readonly encoder: readonly Layer[];
+  /** From the latent to the logits. */
+  readonly decoder: readonly Layer[];
+}
+
+interface DenseNetwork {
+  readonly name: string;
   readonly input: number;
   /** Widths of the hidden layers of the encoder, all ReLU; the decoder mirrors them. */
   readonly hidden: readonly number[];
@@ -9,34 +55,111 @@ export interface Workload {
   readonly batch: number;
 }
 
-/** The benchmark's own: the usual tutorial VAE on MNIST (Kingma & Welling 2014 with ReLU), small and large batch. */
+export function denseWorkload({ name, input, hidden, latent, batch }: DenseNetwork): Workload {
+  const widths = [input, ...hidden];
+  const last = widths.at(-1)!;
+  const between = (from: number, to: number, relu = true): Layer => ({ kind: "dense", inputs: from, outputs: to, relu });
+  const encoder = widths.slice(1).map((width, i) => between(widths[i]!, width));
+  const decoder = widths.slice(1).map((width, i) => between(width, widths[i]!, i > 0));
+  const network = `dense ${[...widths, latent].join("-")}`;
+  return { name, network, input, latent, batch, encoder, decoder: [between(latent, last, hidden.length > 0), ...decoder.reverse()] };
+}
+
+function dense(inputs: number, outputs: number): Layer {
+  return { kind: "dense", inputs, outputs, relu: true };
+}
+
+function conv(kernel: number, stride: number, size: number, channels: number, filters: number, relu = true): Layer {
+  return { kind: "conv", kernel, stride, size, channels, filters, relu };
+}
+
+function transposed(kernel: number, stride: number, size: number, channels: number, filters: number, relu = true): Layer {
+  return { kind: "transposed", kernel, stride, size, channels, filters, relu };
+}
+
+const W1 = { name: "W1", input: 784, hidden: [400], latent: 20, batch: 128 };
+
+/**
+ * The benchmark's own: the usual tutorial VAE on MNIST (Kingma & Welling 2014 with ReLU), small and large batch, and two
+ * convolutional ones, the presets `image28` and `image64`.
+ */
 export const workloads: Readonly<Record<string, Workload>> = {
-  W1: { name: "W1", input: 784, hidden: [400], latent: 20, batch: 128 },
-  W1b: { name: "W1b", input: 784, hidden: [400], latent: 20, batch: 1024 },
+  W1: denseWorkload(W1),
+  W1b: denseWorkload({ ...W1, name: "W1b", batch: 1024 }),
+  W2: {
+    name: "W2",
+    network: "conv 28×28×1",
+    input: 28 * 28,
+    image: [28, 28, 1],
+    latent: 16,
+    batch: 128,
+    encoder: [conv(3, 2, 28, 1, 32), conv(3, 2, 14, 32, 64)],
+    decoder: [dense(16, 7 * 7 * 64), transposed(3, 2, 7, 64, 64), transposed(3, 2, 14, 64, 32), conv(3, 1, 28, 32, 1, false)],
+  },
+  W3: {
+    name: "W3",
+    network: "conv 64×64×3",
+    input: 64 * 64 * 3,
+    image: [64, 64, 3],
+    latent: 10,
+    batch: 64,
+    encoder: [conv(4, 2, 64, 3, 32), conv(4, 2, 32, 32, 32), conv(4, 2, 16, 32, 64), conv(4, 2, 8, 64, 64), dense(4 * 4 * 64, 256)],
+    decoder: [
+      dense(10, 256),
+      dense(256, 4 * 4 * 64),
+      transposed(4, 2, 4, 64, 64),
+      transposed(4, 2, 8, 64, 32),
+      transposed(4, 2, 16, 32, 32),
+      transposed(4, 2, 32, 32, 3, false),
+    ],
+  },
 };
 
-/** A linear layer, by its widths. */
-export type DenseLayer = readonly [inputs: number, outputs: number];
+/** Height and width of a convolution's result. */
+export function outputSize({ kind, size, stride }: ConvolutionLayer): number {
+  return kind === "conv" ? Math.ceil(size / stride) : size * stride;
+}
 
-/** Every product with a weight, in order: the encoder, the heads for mean and log-variance, the decoder. */
-export function denseLayers({ input, hidden, latent }: Workload): DenseLayer[] {
-  const widths = [input, ...hidden];
-  const encoder = widths.slice(1).map((width, i): DenseLayer => [widths[i]!, width]);
-  const head: DenseLayer = [widths.at(-1)!, latent];
-  const decoder = encoder.map(([inputs, outputs]): DenseLayer => [outputs, inputs]).reverse();
-  return [...encoder, head, head, [latent, widths.at(-1)!], ...decoder];
+/** Values that a layer gives for one row. */
+export function outputsOf(layer: Layer): number {
+  return layer.kind === "dense" ? layer.outputs : outputSize(layer) ** 2 * layer.filters;
+}
+
+/** Inputs that meet in one output of a layer. */
+export function fanIn(layer: Layer): number {
+  return layer.kind === "dense" ? layer.inputs : layer.kernel ** 2 * layer.channels;
+}
+
+/** One of the two heads. */
+export function headOf({ encoder, latent }: Workload): DenseLayer {
+  return { kind: "dense", inputs: outputsOf(encoder.at(-1)!), outputs: latent, relu: false };
+}
+
+/** Every layer with weights, in order: the encoder, the heads for mean and log-variance, the decoder. */
+export function layersOf(workload: Workload): readonly Layer[] {
+  const head = headOf(workload);
+  return [...workload.encoder, head, head, ...workload.decoder];
 }
 
 /**
- * Floating-point operations of one training step that any implementation has to make: a product of [batch, in] and
- * [in, out] costs 2 · batch · in · out, and each layer has three of them (forward, gradient of the weight, gradient of its
- * input), save that nobody needs the gradient of the data: 6 · batch · Σ in · out − 2 · batch · in₁ · out₁. Losses,
- * activations and Adam are left out: less than 2 % here, and no library's work is counted for it.
+ * Products of a weight and a value for one row: in · out of a dense layer, places² · kernel² · channels · filters of a
+ * convolution, with its output's places, or a transposed one, with its input's.
+ */
+export function products(layer: Layer): number {
+  if (layer.kind === "dense") return layer.inputs * layer.outputs;
+  const { kind, kernel, channels, filters, size } = layer;
+  return (kind === "conv" ? outputSize(layer) : size) ** 2 * kernel ** 2 * channels * filters;
+}
+
+/**
+ * Floating-point operations of one training step that any implementation has to make. A product costs 2 and each layer has
+ * three passes of them (forward, gradient of the weight, gradient of its input), save that nobody needs the gradient of the
+ * data: batch · (6 · Σ products − 2 · products of the first layer). Losses, activations and Adam are left out: less than 2 %
+ * here, and no library's work is counted for it.
  */
 export function stepOperations(workload: Workload): number {
-  const products = denseLayers(workload).map(([inputs, outputs]) => inputs * outputs);
-  const all = products.reduce((sum, product) => sum + product, 0);
-  return workload.batch * (6 * all - 2 * products[0]!);
+  const all = layersOf(workload).map(products);
+  return workload.batch * (6 * all.reduce((sum, count) => sum + count, 0) - 2 * all[0]!);
 }
 
 /** `784-400-20`, batch 128: input, hidden widths, latent; the decoder mirrors it. Throws RangeError on anything else. */
@@ -47,5 +170,5 @@ export function parseNetwork(network: string, batch: number): Workload {
   }
   if (!Number.isInteger(batch) || batch < 1) throw new RangeError(`--batch takes a whole number of at least 1; received ${batch}`);
   const [input, ...rest] = widths as [number, ...number[]];
-  return { name: `${network} batch ${batch}`, input, hidden: rest.slice(0, -1), latent: rest.at(-1)!, batch };
+  return denseWorkload({ name: `${network} batch ${batch}`, input, hidden: rest.slice(0, -1), latent: rest.at(-1)!, batch });
 }

@@ -44,6 +44,7 @@ export class VaeError extends Error {
   readonly expected: string | undefined;
   readonly received: string | undefined;
   readonly hint: string | undefined;
+  readonly #parts: VaeErrorParts;
 
   constructor(parts: VaeErrorParts) {
     const clauses = [
@@ -58,5 +59,11 @@ export class VaeError extends Error {
     this.expected = parts.expected;
     this.received = parts.received;
     this.hint = parts.hint;
+    this.#parts = parts;
+  }
+
+  /** The same error under a longer name of what was being done: `"conv2d"` becomes `"encoder.0: conv2d"`. */
+  renamed(operation: string): VaeError {
+    return new VaeError({ ...this.#parts, operation, cause: this.#parts.cause ?? this });
   }
 }

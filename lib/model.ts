@@ -235,7 +235,7 @@ export async function load(path: string, options: PlacementOptions = {}): Promis
   const floats = new Map([...tensors].map(([name, { data, shape }]) => [name, { data: Float32Array.from(data), shape }]));
   const slots = new Map(
     slotNames(state.optimizer ?? { kind: "sgd", momentum: 0 }).flatMap((slot) =>
-      architecture.parameters.map((spec) => [slotState(spec.name, slot), spec] as const),
+      architecture.trained.map((spec) => [slotState(spec.name, slot), spec] as const),
     ),
   );
   const saved = { ...architecture, parameters: [...architecture.parameters, ...[...slots].map(([name, spec]) => ({ ...spec, name }))] };

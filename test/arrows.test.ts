@@ -34,7 +34,7 @@ const pure: readonly string[] = ["errors", "graph", "compile", "nn"];
 const withPackages: readonly string[] = ["io", "cli"];
 
 /** Files that resolve or read a package's own files, which is not loading the addon. */
-const resolvers: readonly string[] = ["lib/cli/doctor.ts", "lib/io/mnist.ts"];
+const resolvers: readonly string[] = ["lib/cli/demo-subjects.ts", "lib/cli/doctor.ts", "lib/io/mnist.ts"];
 
 const addonFile = "lib/runtime/native.ts";
 

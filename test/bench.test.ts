@@ -1,18 +1,46 @@
 import { expect, test } from "vitest";
 import { chart } from "../bench/chart.js";
 import type { Candidate } from "../bench/contestants.js";
-import { syntheticDigits } from "../bench/digits.js";
+import { syntheticDigits, syntheticRows } from "../bench/digits.js";
+import { modelOptions } from "../bench/model.js";
 import { bestPeers, type Race, race, ratio } from "../bench/rounds.js";
 import { quantile, threeDigits } from "../bench/statistics.js";
-import { denseLayers, parseNetwork, stepOperations, workloads } from "../bench/workload.js";
+import { layersOf, parseNetwork, products, stepOperations, workloads } from "../bench/workload.js";
+import { conv2d, presets } from "../lib/index.js";
 
-test("operations of a step: the published 0.420 GFLOP of W1, and eight times that for W1b", () => {
+test("operations of a step: the published 0.420, 3.36, 5.17 and 6.85 GFLOP", () => {
   expect(stepOperations(workloads.W1!)).toBe(419_840_000);
   expect(stepOperations(workloads.W1b!)).toBe(8 * 419_840_000);
+  expect(stepOperations(workloads.W2!) / 1e9).toBeCloseTo(5.17, 2);
+  expect(stepOperations(workloads.W3!) / 1e9).toBeCloseTo(6.85, 2);
+  // 14 · 14 places of 32 filters with 9 · 1 weights, and 7 · 7 pixels spread by 9 · 64 weights for 64 channels.
+  expect(layersOf(workloads.W2!).map(products)).toEqual([56_448, 903_168, 50_176, 50_176, 50_176, 1_806_336, 3_612_672, 225_792]);
+});
+
+test("the convolutional workloads are the presets, but for the derived head", () => {
+  const { encoder, decoder, ...rest } = presets.image28();
+  expect(modelOptions(workloads.W2!)).toEqual({ ...rest, encoder, decoder: [...decoder, conv2d(1, 3)] });
+  // The preset pads by 1, which is what "same" comes to for a 4 × 4 kernel of stride 2.
+  const same = JSON.parse(JSON.stringify(presets.image64()).replaceAll('"padding":1', '"padding":"same"'));
+  expect(modelOptions(workloads.W3!)).toEqual(same);
+});
+
+test("synthetic images have colours of their own, one stroke in all channels", () => {
+  const rows = syntheticRows(workloads.W3!, 3);
+  expect(rows).toHaveLength(3 * 64 * 64 * 3);
+  const [first, second] = [rows.subarray(0, 3), rows.subarray(12_288, 12_291)];
+  expect(first).not.toEqual(second);
+  // The corner is ground; where one channel differs from it, so does every other.
+  for (let pixel = 0; pixel < 64 * 64; pixel++) {
+    const moved = [0, 1, 2].map((channel) => Math.abs(rows[3 * pixel + channel]! - first[channel]!));
+    if (Math.max(...moved) > 60) expect(Math.min(...moved)).toBeGreaterThan(0);
+  }
+  expect(syntheticRows(workloads.W1!, 5)).toEqual(syntheticDigits(5, 784));
 });
 
 test("a network from the command line is mirrored, and nonsense is refused", () => {
-  expect(denseLayers(parseNetwork("37-113-64-5", 50))).toEqual([
+  const widths = layersOf(parseNetwork("37-113-64-5", 50)).map((layer) => layer.kind === "dense" && [layer.inputs, layer.outputs]);
+  expect(widths).toEqual([
     [37, 113],
     [113, 64],
     [64, 5],

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { constant, evaluate, grad, input, logsumexp, mean, negate, subtract, type Tensor, topological } from "../lib/graph/index.js";
 import { normalDraws } from "../lib/graph/philox.js";
-import { linear, sgd } from "../lib/nn/index.js";
+import { inference, linear, sgd } from "../lib/nn/index.js";
 import { architectureOf } from "../lib/vae/architecture.js";
 import { parseConfig, type VaeOptions } from "../lib/vae/config.js";
 import { DATA, elboGraph, importanceGraph, modelFunctions, objectiveTerms, sampleGraph, trainingGraph } from "../lib/vae/graph.js";
@@ -56,7 +56,7 @@ function byHand(logDensity: (x: number, decoded: number) => number, seed: number
 
 function terms(change: Partial<VaeOptions>, options: { seed: number; step: number }, extra = {}): Record<string, number> {
   const architecture = build(change);
-  const model = modelFunctions(architecture);
+  const model = modelFunctions(architecture, inference);
   const x = model.prepare(constant({ data: rows.flat(), shape: [2, 3] }));
   const graph = objectiveTerms(architecture, model, x, new Noise());
   const names = Object.keys(graph);
@@ -137,7 +137,7 @@ describe("densities", () => {
 
   it("closed KL is the mean of the Monte Carlo one", () => {
     const architecture = build();
-    const model = modelFunctions(architecture);
+    const model = modelFunctions(architecture, inference);
     const count = 20_000;
     const repeat = (values: number[]) => constant({ data: Array.from({ length: count }, () => values).flat(), shape: [count, 2] });
     const posterior = gaussianDistribution(repeat([0.8, -0.3]), repeat([-1.2, 0.4]));
@@ -197,7 +197,7 @@ describe("graphs of a model", () => {
 
   it("the training graph's loss has the right gradient", () => {
     const architecture = build();
-    const model = modelFunctions(architecture);
+    const model = modelFunctions(architecture, inference);
     const x = constant({ data: rows.flat(), shape: [2, 3] });
     const { loss } = objectiveTerms(architecture, model, x, new Noise());
     const parameter = model.parameters.get("encoder.head.weight")!;
@@ -282,7 +282,7 @@ describe("graphs of a model", () => {
 
   it("stochastic binarization gives zeros and ones with the data as probabilities", () => {
     const architecture = build({ likelihood: { kind: "bernoulli", binarize: "stochastic" } });
-    const prepared = modelFunctions(architecture).prepare(constant({ data: Array<number>(3000).fill(0.3), shape: [1000, 3] }));
+    const prepared = modelFunctions(architecture, inference).prepare(constant({ data: Array<number>(3000).fill(0.3), shape: [1000, 3] }));
     const [values] = evaluate([prepared]);
     expect(new Set(values)).toEqual(new Set([0, 1]));
     expect(values!.reduce((total, value) => total + value, 0) / 3000).toBeCloseTo(0.3, 1);

@@ -1,8 +1,8 @@
 // jax-js on its WebAssembly backend: the whole step, Adam included, under one jit.
 import { readFileSync } from "node:fs";
-import { defaultDevice, init, jit, nn, numpy as np, tree, valueAndGrad } from "@jax-js/jax";
+import { defaultDevice, init, jit, lax, nn, numpy as np, tree, valueAndGrad } from "@jax-js/jax";
 import { type Contestant, compete, type Task } from "../protocol.js";
-import { denseLayers } from "../workload.js";
+import { fanIn, type Layer, layersOf } from "../workload.js";
 import { randomRows, readFloats } from "./data.js";
 
 type Parameters = Record<string, np.Array>;
@@ -10,38 +10,49 @@ type Parameters = Record<string, np.Array>;
 await compete(async (task: Task): Promise<Contestant> => {
   await init("wasm");
   defaultDevice("wasm");
-  const { input, hidden, latent, batch } = task.workload;
-  const data = readFloats(task);
+  const { input, image, encoder, latent, batch } = task.workload;
+  const data = channelsFirst(readFloats(task), input, image?.[2] ?? 1);
   const rows = data.length / input;
-  const layers = denseLayers(task.workload);
+  const layers = layersOf(task.workload);
   const names = layers.flatMap((_, index) => [`weight${index}`, `bias${index}`]);
   const zeros = (): Parameters =>
     Object.fromEntries(
-      layers.flatMap(([inputs, outputs], i) => [
-        [`weight${i}`, np.zeros([inputs, outputs])],
-        [`bias${i}`, np.zeros([outputs])],
+      layers.flatMap((layer, i) => [
+        [`weight${i}`, np.zeros(weightShape(layer))],
+        [`bias${i}`, np.zeros(biasShape(layer))],
       ]),
     );
 
   let parameters: Parameters = Object.fromEntries(
-    layers.flatMap(([inputs, outputs], i) => [
-      [`weight${i}`, np.array(draws(inputs * outputs, uniform(Math.sqrt(1 / inputs)))).reshape([inputs, outputs])],
-      [`bias${i}`, np.zeros([outputs])],
-    ]),
+    layers.flatMap((layer, i) => {
+      const shape = weightShape(layer);
+      const values = draws(
+        shape.reduce((product, size) => product * size, 1),
+        uniform(Math.sqrt(1 / fanIn(layer))),
+      );
+      return [
+        [`weight${i}`, np.array(values).reshape(shape)],
+        [`bias${i}`, np.zeros(biasShape(layer))],
+      ];
+    }),
   );
   let [first, second] = [zeros(), zeros()];
   let step = 0;
 
   // Every use of an array but the last takes a reference: jax-js frees an array with the operation that consumes it.
   function loss(p: Parameters, x: np.Array, noise: np.Array): np.Array {
-    const layer = (h: np.Array, index: number) => np.matmul(h, p[`weight${index}`]!).add(p[`bias${index}`]!);
+    const apply = (h: np.Array, index: number): np.Array => {
+      const layer = layers[index]!;
+      const result = product(h, p[`weight${index}`]!, layer, batch).add(p[`bias${index}`]!);
+      return layer.relu ? nn.relu(result) : result;
+    };
     let h = x.ref;
-    for (let index = 0; index < hidden.length; index++) h = nn.relu(layer(h, index));
-    const mean = layer(h.ref, hidden.length);
-    const logVariance = layer(h, hidden.length + 1);
+    for (let index = 0; index < encoder.length; index++) h = apply(h, index);
+    const mean = apply(h.ref, encoder.length);
+    const logVariance = apply(h, encoder.length + 1);
     h = mean.ref.add(noise.mul(np.exp(logVariance.ref.mul(0.5))));
-    for (let index = hidden.length + 2; index < layers.length - 1; index++) h = nn.relu(layer(h, index));
-    const logits = layer(h, layers.length - 1);
+    for (let index = encoder.length + 2; index < layers.length; index++) h = apply(h, index);
+    const logits = h.reshape([batch, input]);
     const crossEntropy = np.sum(nn.softplus(logits.ref).sub(logits.mul(x)));
     const kl = np.sum(logVariance.ref.add(1).sub(np.square(mean)).sub(np.exp(logVariance))).mul(-0.5);
     return crossEntropy.add(kl);
@@ -84,6 +95,44 @@ await compete(async (task: Task): Promise<Contestant> => {
     },
   };
 });
+
+/** The product of a layer, on values in PyTorch's order: a transposed convolution is one over the input spread by its stride. */
+function product(h: np.Array, weight: np.Array, layer: Layer, batch: number): np.Array {
+  if (layer.kind === "dense") return np.matmul(h.reshape([batch, layer.inputs]), weight);
+  const { kind, kernel, stride, size, channels } = layer;
+  const before = (kernel - 1) >> 1;
+  const images = h.reshape([batch, channels, size, size]);
+  if (kind === "conv") return lax.convGeneralDilated(images, weight, [stride, stride], pairs(before, before));
+  const edge = kernel - 1 - before;
+  return lax.convGeneralDilated(images, weight, [1, 1], pairs(edge, edge + stride + 2 * before - kernel), {
+    lhsDilation: [stride, stride],
+  });
+}
+
+function pairs(before: number, after: number): [number, number][] {
+  return [
+    [before, after],
+    [before, after],
+  ];
+}
+
+function weightShape(layer: Layer): number[] {
+  return layer.kind === "dense" ? [layer.inputs, layer.outputs] : [layer.filters, layer.channels, layer.kernel, layer.kernel];
+}
+
+function biasShape(layer: Layer): number[] {
+  return layer.kind === "dense" ? [layer.outputs] : [layer.filters, 1, 1];
+}
+
+/** Rows of pixels as rows of channels, which is what its convolutions take. */
+function channelsFirst(rows: Float32Array, width: number, channels: number): Float32Array {
+  if (channels === 1) return rows;
+  const pixels = width / channels;
+  return rows.map((_, i) => {
+    const place = i % width;
+    return rows[i - place + (place % pixels) * channels + Math.floor(place / pixels)]!;
+  });
+}
 
 function draws(count: number, draw: () => number): Float32Array<ArrayBuffer> {
   return Float32Array.from({ length: count }, draw);

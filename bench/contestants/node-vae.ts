@@ -1,6 +1,7 @@
 // node-vae through its public API. The configuration is the instruction tier.
 import { readFileSync } from "node:fs";
-import { adam, dense, type TrainedSteps, vae } from "node-vae";
+import { adam, type TrainedSteps, vae } from "node-vae";
+import { modelOptions } from "../model.js";
 import { type Contestant, compete, type Task } from "../protocol.js";
 import { readBytes } from "./data.js";
 
@@ -8,19 +9,8 @@ import { readBytes } from "./data.js";
 const SECONDS_PER_REPORT = 0.025;
 
 await compete(async (task: Task): Promise<Contestant> => {
-  const { input, hidden, latent, batch } = task.workload;
-  const layers = hidden.map((units) => dense(units, { activation: "relu" }));
-  const model = vae({
-    input: [input],
-    latent,
-    encoder: layers,
-    decoder: [...layers].reverse(),
-    likelihood: "bernoulli",
-    device: "cpu",
-    threads: task.threads,
-    tier: task.configuration,
-    seed: 1,
-  });
+  const { batch } = task.workload;
+  const model = vae({ ...modelOptions(task.workload), device: "cpu", threads: task.threads, tier: task.configuration, seed: 1 });
   const data = readBytes(task);
   const before = nativeMemory();
   const optimizer = adam({ learningRate: 1e-3 });

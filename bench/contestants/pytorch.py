@@ -1,7 +1,7 @@
-"""The benchmark's dense VAE in PyTorch, with the protocol of bench/protocol.ts on stdin and stdout.
+"""The benchmark's VAEs in PyTorch, with the protocol of bench/protocol.ts on stdin and stdout.
 
 Usage: pytorch.py TASK, with a configuration of words joined by "-": eager or compile or jit, then foreach or fused for
-Adam. `pytorch.py --version` prints the version and ends.
+Adam, then channelslast for the layout of images. `pytorch.py --version` prints the version and ends.
 """
 
 import json
@@ -16,24 +16,43 @@ import torch.nn.functional as F
 from torch import nn
 
 
-class DenseVae(nn.Module):
-    def __init__(self, widths, latent):
+def layer_of(spec):
+    """A layer with its weights; convolutions are "same" in TensorFlow's words."""
+    if spec["kind"] == "dense":
+        return nn.Linear(spec["inputs"], spec["outputs"])
+    kernel, stride, before = spec["kernel"], spec["stride"], (spec["kernel"] - 1) // 2
+    if spec["kind"] == "conv":
+        return nn.Conv2d(spec["channels"], spec["filters"], kernel, stride, before)
+    return nn.ConvTranspose2d(spec["channels"], spec["filters"], kernel, stride, before, stride + 2 * before - kernel)
+
+
+class Vae(nn.Module):
+    def __init__(self, workload):
         super().__init__()
-        pairs = list(zip(widths, widths[1:]))
-        self.encoder = nn.ModuleList(nn.Linear(*pair) for pair in pairs)
-        self.mean = nn.Linear(widths[-1], latent)
-        self.log_variance = nn.Linear(widths[-1], latent)
-        self.decoder = nn.ModuleList(nn.Linear(*pair) for pair in zip([latent] + widths[:0:-1], widths[::-1]))
+        self.specs = {side: workload[side] for side in ("encoder", "decoder")}
+        self.encoder = nn.ModuleList(map(layer_of, workload["encoder"]))
+        self.decoder = nn.ModuleList(map(layer_of, workload["decoder"]))
+        last = workload["encoder"][-1]
+        width = last["outputs"] if last["kind"] == "dense" else (-(-last["size"] // last["stride"])) ** 2 * last["filters"]
+        self.mean = nn.Linear(width, workload["latent"])
+        self.log_variance = nn.Linear(width, workload["latent"])
+
+    def run(self, side, x):
+        for spec, layer in zip(self.specs[side], getattr(self, side)):
+            if spec["kind"] == "dense":
+                x = x.flatten(1)
+            elif x.dim() == 2:
+                x = x.view(-1, spec["channels"], spec["size"], spec["size"])
+            x = layer(x)
+            if spec["relu"]:
+                x = F.relu(x)
+        return x
 
     def forward(self, x):
-        hidden = x
-        for layer in self.encoder:
-            hidden = F.relu(layer(hidden))
+        hidden = self.run("encoder", x).flatten(1)
         mean, log_variance = self.mean(hidden), self.log_variance(hidden)
         hidden = mean + torch.randn_like(mean) * torch.exp(0.5 * log_variance)
-        for layer in self.decoder[:-1]:
-            hidden = F.relu(layer(hidden))
-        return self.decoder[-1](hidden), mean, log_variance
+        return self.run("decoder", hidden), mean, log_variance
 
 
 def build(task):
@@ -44,7 +63,13 @@ def build(task):
     torch.set_flush_denormal(True)  # without it Adam's moments of unused pixels slow every step down
     torch.manual_seed(1)
     data = torch.from_numpy(numpy.fromfile(task["data"], dtype=numpy.uint8)).view(-1, workload["input"]).float().div_(255)
-    model = DenseVae([workload["input"], *workload["hidden"]], workload["latent"])
+    model = Vae(workload)
+    if "image" in workload:
+        height, width, channels = workload["image"]
+        data = data.view(-1, height, width, channels).permute(0, 3, 1, 2)
+        data = data.contiguous(memory_format=torch.channels_last if "channelslast" in words else torch.contiguous_format)
+    if "channelslast" in words:
+        model = model.to(memory_format=torch.channels_last)
     adam = {word: True for word in words if word in ("foreach", "fused")}
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, **adam)
     forward = model

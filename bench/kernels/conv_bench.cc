@@ -2,7 +2,7 @@
 // and of a few shapes that are hard to be fast at, in three directions on one thread, beside the machine's rate of
 // fused multiply-adds in registers. Products with padding count, as is usual.
 // Build: cmake -DNODE_VAE_CHECKS=ON, target conv_bench
-// Run:   conv_bench [tier] [rounds] [part of a layer's name]
+// Run:   conv_bench [tier] [rounds] [part of a layer's name] [direction 0, 1 or 2]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -120,8 +120,9 @@ struct Bench {
 
 int main(int count, char** arguments) {
   const std::string tier = count > 1 ? arguments[1] : cpu_tier();
-  const int rounds = count > 2 ? std::atoi(arguments[2]) : 9;
+  const int rounds = count > 2 ? std::atoi(arguments[2]) : 15;
   const char* part = count > 3 ? arguments[3] : "";
+  const int only = count > 4 ? std::atoi(arguments[4]) : -1;
   const FlushDenormals flush;
   Pool pool(1);
   std::printf("%-22s %9s %22s %22s %22s   (GFLOP/s, %% of the FMA rate, best %%)\n", tier.c_str(), "fma", "forward",
@@ -134,14 +135,17 @@ int main(int count, char** arguments) {
     std::vector<double> fma;
     for (int round = 0; round < rounds; ++round)
       for (Bench& bench : directions) {
+        if (only >= 0 && &bench != &directions[static_cast<size_t>(only)]) continue;
         fma.push_back(cpu_probe_fma(tier, 0.001));
-        bench.measure(pool, 0.01);
+        bench.measure(pool, 0.004);
       }
     const double peak = median(fma);
     std::printf("%-22s %9.1f", layer.name, peak);
-    for (const Bench& bench : directions)
+    for (const Bench& bench : directions) {
+      if (bench.rates.empty()) continue;
       std::printf("   %7.1f %4.0f %% (%3.0f)", median(bench.rates), 100 * median(bench.rates) / peak,
                   100 * *std::max_element(bench.rates.begin(), bench.rates.end()) / peak);
+    }
     std::puts("");
     for (Bench& bench : directions) {
       for (const ResolvedOperand& operand : bench.step.operands) std::free(operand.data);

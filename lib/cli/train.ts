@@ -1,6 +1,7 @@
 import { access, constants } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { Command, Option } from "commander";
+import { sameShape, showShape, sizeOf } from "../graph/index.js";
 import {
   type Activation,
   adam,
@@ -9,11 +10,12 @@ import {
   dense,
   elbo,
   gaussian,
-  type Layer,
   type Likelihood,
   load,
+  presets,
   type Vae,
   VaeError,
+  type VaeOptions,
   vae,
 } from "../index.js";
 import { fileSystemError } from "../io/files.js";
@@ -34,10 +36,13 @@ import {
 } from "./options.js";
 import { duration, ProgressDisplay } from "./progress.js";
 
+const PRESETS = ["image28", "image64", "image", "table"] as const;
+
 interface TrainOptions extends DataOptions, DeviceChoice {
+  readonly preset?: (typeof PRESETS)[number];
   readonly likelihood: "auto" | "bernoulli" | "gaussian";
   readonly scale: number | "learned" | "perDimension";
-  readonly latent: number;
+  readonly latent?: number;
   readonly hidden: readonly number[];
   readonly activation: Activation;
   readonly beta: number;
@@ -53,6 +58,7 @@ interface TrainOptions extends DataOptions, DeviceChoice {
 const EXAMPLES = [
   ["the usual example: handwritten digits, 784-400-20", "node-vae train --data mnist --out digits.vae"],
   ["a folder of pictures, in colour, 64 × 64", "node-vae train --data pictures --size 64x64 --hidden 800,400 --latent 32"],
+  ["the same with convolutions", "node-vae train --data pictures --size 64x64 --preset image64 --batch 64"],
   ["a table, without its column of classes", "node-vae train --data sensors.csv --label state --latent 4 --hidden 64,32 --epochs 200"],
   ["a NumPy array of flat images, 20,000 steps of a β-VAE", "node-vae train --data digits.npy --shape 28x28 --beta 4 --steps 20000"],
   ["10 more epochs of a saved model, the very same run going on", "node-vae train --data mnist --resume digits.vae --epochs 10"],
@@ -61,13 +67,18 @@ const EXAMPLES = [
 /** `node-vae train` */
 export function trainCommand(): Command {
   const command = new Command("train").description(
-    "Train a dense VAE and save it. Ctrl-C stops after a whole step and saves what there is; a second Ctrl-C stops at once.",
+    "Train a VAE and save it. Ctrl-C stops after a whole step and saves what there is; a second Ctrl-C stops at once.",
   );
   addDataOptions(command)
     .option("-o, --out <model>", "file to save the model to (default: model.vae, or the file given to --resume)")
-    .option("--latent <dimensions>", "latent dimensions", wholeNumber(1), 20)
     .addOption(
-      new Option("--hidden <sizes>", "hidden layers of the encoder; the decoder has them in reverse")
+      new Option("--preset <name>", "instead of --hidden: convolutions for images (of any size: image), or layers for a table")
+        .choices(PRESETS)
+        .conflicts("hidden"),
+    )
+    .option("--latent <dimensions>", "latent dimensions (default: 20, or the preset's)", wholeNumber(1))
+    .addOption(
+      new Option("--hidden <sizes>", "dense hidden layers of the encoder; the decoder has them in reverse")
         .argParser(layerSizes)
         .default([400], "400"),
     )
@@ -92,6 +103,7 @@ export function trainCommand(): Command {
     .option("--seed <number>", "decides initial weights, order of rows and noise", wholeNumber(0), 1)
     .addOption(
       new Option("--resume <model>", "go on training a saved model").conflicts([
+        "preset",
         "latent",
         "hidden",
         "activation",
@@ -145,18 +157,35 @@ async function train(options: TrainOptions): Promise<void> {
 }
 
 function newModel(options: TrainOptions, data: Dataset): Vae {
-  const { latent, hidden, activation, beta, seed } = options;
-  const layers = (sizes: readonly number[]): Layer[] => sizes.map((units) => dense(units, { activation }));
-  return vae({
-    input: data.shape,
-    latent,
-    encoder: layers(hidden),
-    decoder: layers(hidden.toReversed()),
-    likelihood: likelihoodFor(options, data),
-    objective: elbo({ beta }),
-    seed,
-    ...placementOf(options),
-  });
+  const { beta, seed } = options;
+  const likelihood = likelihoodFor(options, data);
+  return vae({ ...architectureFor(options, data), likelihood, objective: elbo({ beta }), seed, ...placementOf(options) });
+}
+
+function architectureFor({ preset, latent: asked, hidden, activation }: TrainOptions, { shape }: Dataset): VaeOptions {
+  const shared = { activation, ...(asked === undefined ? {} : { latent: asked }) };
+  const channels = shape[2] ?? 1;
+  switch (preset) {
+    case undefined: {
+      const layers = hidden.map((units) => dense(units, { activation }));
+      return { input: shape, latent: asked ?? 20, encoder: layers, decoder: layers.toReversed(), likelihood: "bernoulli" };
+    }
+    case "image":
+      return presets.image({ size: shape, ...shared });
+    case "table":
+      return { ...presets.table({ columns: sizeOf(shape), ...shared }), input: shape };
+    default: {
+      const options = preset === "image28" ? presets.image28({ channels, ...shared }) : presets.image64({ channels, ...shared });
+      if (sameShape(shape, options.input)) return options;
+      throw new VaeError({
+        code: "shape",
+        operation: `--preset ${preset}`,
+        expected: `rows of ${showShape(options.input)}`,
+        received: showShape(shape),
+        hint: shape.length === 1 ? "say what shape the flat rows have with --shape 28x28x1" : "--preset image takes images of any size",
+      });
+    }
+  }
 }
 
 function likelihoodFor({ likelihood, scale }: TrainOptions, { data }: Dataset): Likelihood {

@@ -34,7 +34,7 @@ export function takeUpOptimizer({ architecture, weights, state }: Trainable, giv
     for (const name of slotStates(weights)) weights.release(name);
     state.optimizerStart = state.step;
   }
-  for (const { name, shape } of architecture.parameters) {
+  for (const { name, shape } of architecture.trained) {
     for (const slot of slotNames(optimizer)) weights.declare(slotState(name, slot), shape);
   }
   state.optimizer = optimizer;

@@ -1,7 +1,27 @@
 // Layers, optimizers and schedules: plain data, with behaviour looked up by kind. Importing this file defines the kinds.
-export type { Activation } from "./activations.js";
+export { type Activation, activations } from "./activations.js";
+export { inference, type LayerContext, type NoiseSource, type TrainingContext, TrainingLayers } from "./context.js";
+export {
+  type Conv1dOptions,
+  type Conv2dOptions,
+  type ConvTranspose1dOptions,
+  type ConvTranspose2dOptions,
+  conv1d,
+  conv2d,
+  convTranspose1d,
+  convTranspose2d,
+} from "./conv.js";
 export { type Dense, type DenseOptions, dense } from "./dense.js";
+export { dropout } from "./dropout.js";
 export { defineLayer, flatten, type Layer, type LayerBehaviour, layers, reshapeLayer as reshape } from "./layer.js";
+export {
+  type BatchNormOptions,
+  batchNorm,
+  groupNorm,
+  instanceNorm,
+  layerNorm,
+  type NormalizationOptions,
+} from "./normalization.js";
 export {
   type AdamOptions,
   type AdamWOptions,
@@ -27,6 +47,8 @@ export {
   type NamedParameter,
   type ParameterSpec,
 } from "./parameters.js";
+export { averagePool2d, globalAveragePool, maxPool2d, type PoolLayerOptions, upsample } from "./pooling.js";
+export { type ResidualOptions, residual, sequential } from "./residual.js";
 export {
   constant,
   cosine,
@@ -40,5 +62,6 @@ export {
   stepDecay,
   warmup,
 } from "./schedules.js";
-export { applyStack, type Stack, type StackEntry, stackLayers } from "./stack.js";
+export { applyStack, inferStack, type Stack, type StackEntry, stackLayers } from "./stack.js";
 export { type Behaviour, deepFreeze, describe, Fields, isRecord, type NumberBounds, Registry, suggestion, type Tagged } from "./tagged.js";
+export type { PaddingOption1d, Sizes } from "./windows.js";

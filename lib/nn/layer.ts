@@ -1,5 +1,6 @@
 import { VaeError } from "../errors.js";
 import { reshape, type Shape, showShape, sizeOf, type Tensor } from "../graph/index.js";
+import type { LayerContext } from "./context.js";
 import type { ParameterSpec } from "./parameters.js";
 import { type Behaviour, type Fields, Registry, type Tagged } from "./tagged.js";
 
@@ -25,10 +26,10 @@ export interface LayerBehaviour<L extends Layer = Layer> extends Behaviour {
   parse(options: Fields): L;
   /** The shape of one output sample; throws `VaeError` for an input shape that the layer does not take. */
   outputShape(layer: L, input: Shape): Shape;
-  /** What is learned, by name; none when left out. */
+  /** What is learned or, with `trained: false`, kept beside it, by name; none when left out. */
   parameters?(layer: L, input: Shape): Readonly<Record<string, ParameterSpec>>;
-  /** `[batch, ...input]` to `[batch, ...outputShape]`. */
-  apply(layer: L, x: Tensor, parameters: Readonly<Record<string, Tensor>>): Tensor;
+  /** `[batch, ...input]` to `[batch, ...outputShape]`; the context says whether in a training step. */
+  apply(layer: L, x: Tensor, parameters: Readonly<Record<string, Tensor>>, context: LayerContext): Tensor;
 }
 
 export const layers = new Registry<LayerBehaviour>("layer");

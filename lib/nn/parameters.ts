@@ -35,6 +35,11 @@ export interface ParameterSpec {
   /** Inputs that meet in one output, and outputs that one input reaches; both 1 when left out. */
   readonly fanIn?: number;
   readonly fanOut?: number;
+  /**
+   * False for what is kept with the model but not learned: no gradient, no optimizer; the layer changes it itself, as batch
+   * normalization its running statistics. Default true.
+   */
+  readonly trained?: boolean;
 }
 
 /** A learned tensor with the name it has in a model: `encoder.0.weight`. */

@@ -1,5 +1,8 @@
 // A list of layers, with the shapes and the parameter names it gets in one place of a model.
+import { VaeError } from "../errors.js";
 import { type Shape, sameShape, sizeOf, type Tensor } from "../graph/index.js";
+import type { LayerContext } from "./context.js";
+import { conv1d, conv2d } from "./conv.js";
 import { dense } from "./dense.js";
 import { type Layer, layers, reshapeLayer } from "./layer.js";
 import type { NamedParameter } from "./parameters.js";
@@ -21,35 +24,66 @@ export interface Stack {
 }
 
 /**
+ * Infers the shapes of a list of layers for samples of shape `input`.
+ *
+ * @param prefix of the layers' names, which are their places in the list: `encoder.`, or nothing
+ * @throws VaeError that begins with the layer's name and kind, `encoder.0: conv2d: …`
+ */
+export function inferStack(prefix: string, list: readonly Layer[], input: Shape): Stack {
+  const entries: StackEntry[] = [];
+  for (const [index, layer] of list.entries()) {
+    entries.push(entryOf(`${prefix}${index}`, layer, entries.at(-1)?.output ?? input));
+  }
+  return { input, output: entries.at(-1)?.output ?? input, entries };
+}
+
+function entryOf(name: string, layer: Layer, input: Shape): StackEntry {
+  const behaviour = layers.of(layer, name);
+  try {
+    const output = behaviour.outputShape(layer, input);
+    const specs = Object.entries(behaviour.parameters?.(layer, input) ?? {});
+    return { name, layer, input, output, parameters: specs.map(([parameter, spec]) => ({ ...spec, name: `${name}.${parameter}` })) };
+  } catch (error) {
+    if (!(error instanceof VaeError)) throw error;
+    // From within a layer made of layers, whose own are called by their places: `0: conv2d` becomes `encoder.3.0: conv2d`.
+    const nested = /^(\w+\.)?\d+(\.|: )/.test(error.operation);
+    throw error.renamed(`${name}${nested ? "." : ": "}${error.operation}`);
+  }
+}
+
+/**
  * Infers the shapes of a list of layers for samples of shape `input`. When the list does not end in exactly the shape
- * `output`, or is empty, a head is added: a linear dense layer of as many units as `output` has elements, and a reshape
- * where needed.
+ * `output`, or is empty, a head is added:
+ *
+ * - where only the channels of an image or a sequence differ, a linear convolution with windows of 3: neighbours tell an
+ *   output pixel more than its own place alone, and smooth the pattern that strided transposed convolutions leave;
+ * - elsewhere a linear dense layer of as many units as `output` has elements, and a reshape where needed.
  */
 export function stackLayers(name: string, list: readonly Layer[], input: Shape, output: Shape): Stack {
-  const entries: StackEntry[] = [];
-  let shape = input;
-  const push = (entryName: string, layer: Layer): void => {
-    const behaviour = layers.of(layer, name);
-    const next = behaviour.outputShape(layer, shape);
-    const specs = Object.entries(behaviour.parameters?.(layer, shape) ?? {});
-    const parameters = specs.map(([parameter, spec]) => ({ ...spec, name: `${entryName}.${parameter}` }));
-    entries.push({ name: entryName, layer, input: shape, output: next, parameters });
-    shape = next;
+  const body = inferStack(`${name}.`, list, input);
+  if (list.length > 0 && sameShape(body.output, output)) return body;
+  const entries = [...body.entries];
+  const push = (entry: string, layer: Layer): Shape => {
+    entries.push(entryOf(`${name}.${entry}`, layer, entries.at(-1)?.output ?? input));
+    return entries.at(-1)!.output;
   };
-  list.forEach((layer, index) => {
-    push(`${name}.${index}`, layer);
-  });
-  if (list.length === 0 || !sameShape(shape, output)) {
-    push(`${name}.head`, dense(sizeOf(output)));
-    if (!sameShape(shape, output)) push(`${name}.shape`, reshapeLayer(output));
-  }
-  return { input, output: shape, entries };
+  const head = push("head", headLayer(body.output, output));
+  if (!sameShape(head, output)) push("shape", reshapeLayer(output));
+  return { input, output, entries };
+}
+
+function headLayer(shape: Shape, output: Shape): Layer {
+  const channels = output.at(-1)!;
+  const onlyChannels = shape.length === output.length && sameShape(shape.slice(0, -1), output.slice(0, -1));
+  if (onlyChannels && output.length === 3) return conv2d(channels, 3);
+  if (onlyChannels && output.length === 2) return conv1d(channels, 3);
+  return dense(sizeOf(output));
 }
 
 /** Runs `[batch, ...input]` through the layers; `parameter` gives the tensor of a parameter's full name. */
-export function applyStack(stack: Stack, x: Tensor, parameter: (spec: NamedParameter) => Tensor): Tensor {
+export function applyStack(stack: Stack, x: Tensor, parameter: (spec: NamedParameter) => Tensor, context: LayerContext): Tensor {
   return stack.entries.reduce((value, { name, layer, parameters }) => {
     const tensors = parameters.map((spec) => [spec.name.slice(name.length + 1), parameter(spec)] as const);
-    return layers.of(layer).apply(layer, value, Object.fromEntries(tensors));
+    return layers.of(layer).apply(layer, value, Object.fromEntries(tensors), context);
   }, x);
 }

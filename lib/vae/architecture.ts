@@ -15,6 +15,8 @@ export interface Architecture {
   readonly likelihood: readonly NamedParameter[];
   /** All of them, in the order that decides their initial values. */
   readonly parameters: readonly NamedParameter[];
+  /** Those that an optimizer changes; the others belong to their layers. */
+  readonly trained: readonly NamedParameter[];
   /** Values in a sample. */
   readonly size: number;
 }
@@ -28,14 +30,16 @@ export function architectureOf(config: VaeConfig): Architecture {
     Object.entries(specs).map(([parameter, spec]) => ({ ...spec, name: `${name}.${parameter}` }));
   const priorParameters = named("prior", priors.of(prior).parameters?.(prior, latent));
   const likelihoodParameters = named("likelihood", likelihoods.of(likelihood).parameters?.(likelihood, input));
-  const stacked = [...encoder.entries, ...decoder.entries].flatMap(({ parameters }) => parameters);
+  const stacked = [...encoder.entries, ...decoder.entries].flatMap((entry) => entry.parameters);
+  const parameters = [...stacked, ...priorParameters, ...likelihoodParameters];
   return {
     config,
     encoder,
     decoder,
     prior: priorParameters,
     likelihood: likelihoodParameters,
-    parameters: [...stacked, ...priorParameters, ...likelihoodParameters],
+    parameters,
+    trained: parameters.filter(({ trained }) => trained !== false),
     size: sizeOf(input),
   };
 }

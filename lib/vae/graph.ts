@@ -18,7 +18,16 @@ import {
   sum,
   type Tensor,
 } from "../graph/index.js";
-import { applyStack, initialValue, type NamedParameter, type Optimizer, optimizerUpdates } from "../nn/index.js";
+import {
+  applyStack,
+  inference,
+  initialValue,
+  type LayerContext,
+  type NamedParameter,
+  type Optimizer,
+  optimizerUpdates,
+  TrainingLayers,
+} from "../nn/index.js";
 import type { SessionGraph } from "../runtime/session.js";
 import type { Architecture } from "./architecture.js";
 import { likelihoods } from "./likelihoods.js";
@@ -55,8 +64,13 @@ export interface ModelFunctions {
   importanceLogWeights(x: Tensor, samples: number, noise: Noise): Tensor;
 }
 
-/** The functions of a model. All of them share one tensor per parameter. */
-export function modelFunctions({ config, encoder, decoder, parameters: specs, prior, likelihood }: Architecture): ModelFunctions {
+/**
+ * The functions of a model. All of them share one tensor per parameter.
+ *
+ * @param context whether its layers train: `inference` or the {@link TrainingLayers} of one step
+ */
+export function modelFunctions(architecture: Architecture, context: LayerContext): ModelFunctions {
+  const { config, encoder, decoder, parameters: specs, prior, likelihood } = architecture;
   const parameters = new Map(specs.map(({ name, shape }) => [name, state(name, shape)]));
   const parameter = ({ name }: NamedParameter): Tensor => parameters.get(name)!;
   const own = (named: readonly NamedParameter[]): Readonly<Record<string, Tensor>> =>
@@ -66,9 +80,9 @@ export function modelFunctions({ config, encoder, decoder, parameters: specs, pr
   const priorOf = priors.of(config.prior);
   const posteriorOf = posteriors.of(config.posterior);
 
-  const encoderHead = (x: Tensor): Tensor => applyStack(encoder, reshape(x, [x.shape[0]!, ...config.input]), parameter);
+  const encoderHead = (x: Tensor): Tensor => applyStack(encoder, reshape(x, [x.shape[0]!, ...config.input]), parameter, context);
   const distribution = (head: Tensor): LatentDistribution => posteriorOf.distribution(config.posterior, head, config.latent);
-  const decode = (z: Tensor): Tensor => rowsOf(applyStack(decoder, z, parameter));
+  const decode = (z: Tensor): Tensor => rowsOf(applyStack(decoder, z, parameter, context));
   const logPrior = (z: Tensor): Tensor => priorOf.logDensity(config.prior, z, priorTensors);
   const logLikelihood = (x: Tensor, z: Tensor): Tensor =>
     sumColumns(likelihoodOf.logDensity(config.likelihood, x, decode(z), likelihoodTensors));
@@ -116,8 +130,8 @@ export interface TrainingStep {
 /** One training step: gather a batch, forward, backward, update; one row of terms. */
 export function trainingGraph(architecture: Architecture, options: TrainingStep): SessionGraph {
   const { optimizer, optimizerStart } = options;
-  const { model, terms } = batchTerms(architecture, options);
-  const parameters = [...model.parameters];
+  const { model, terms, statistics } = batchTerms(architecture, options);
+  const parameters = architecture.trained.map(({ name }) => [name, model.parameters.get(name)!] as const);
   const gradients = grad(
     terms.loss,
     parameters.map(([, tensor]) => tensor),
@@ -128,7 +142,7 @@ export function trainingGraph(architecture: Architecture, options: TrainingStep)
     (parameter, slot, shape) => state(slotState(parameter, slot), shape),
     subtract(step(), optimizerStart),
   );
-  return { terms, updates };
+  return { terms, updates: [...updates, ...statistics] };
 }
 
 /** The terms that a training step would see, and nothing else. */
@@ -139,8 +153,10 @@ export function probeGraph(architecture: Architecture, options: TrainingStep): S
 function batchTerms(architecture: Architecture, { rows, dtype, batchSize, shuffle }: TrainingStep) {
   const indices = shuffledIndices({ rows, batch: batchSize, shuffle, stream: streams.batchOrder });
   const batch = gather(state(DATA, [rows, architecture.size], dtype), indices);
-  const model = modelFunctions(architecture);
-  return { model, terms: objectiveTerms(architecture, model, model.prepare(batch), new Noise()) };
+  const training = new TrainingLayers(new Noise(streams.layers));
+  const model = modelFunctions(architecture, training);
+  const terms = objectiveTerms(architecture, model, model.prepare(batch), new Noise());
+  return { model, terms, statistics: training.updates };
 }
 
 /** The objective's terms for a prepared batch. */
@@ -176,35 +192,35 @@ function dataInput({ size }: Architecture, batch: number, dtype: DType): Tensor 
 
 /** `x` → mean and standardDeviation of q(z|x). */
 export function encodeGraph(architecture: Architecture, batch: number, dtype: DType): SessionGraph {
-  const model = modelFunctions(architecture);
+  const model = modelFunctions(architecture, inference);
   const { mean, standardDeviation } = model.encode(model.prepare(dataInput(architecture, batch, dtype)));
   return { outputs: { mean, standardDeviation } };
 }
 
 /** `x` → E[x|z] at the posterior's mean. */
 export function reconstructGraph(architecture: Architecture, batch: number, dtype: DType): SessionGraph {
-  const model = modelFunctions(architecture);
+  const model = modelFunctions(architecture, inference);
   const { mean } = model.encode(model.prepare(dataInput(architecture, batch, dtype)));
   return { outputs: { mean: model.mean(model.decode(mean)) } };
 }
 
 /** `z` → E[x|z]. */
 export function decodeGraph(architecture: Architecture, batch: number): SessionGraph {
-  const model = modelFunctions(architecture);
+  const model = modelFunctions(architecture, inference);
   const z = input("z", [batch, architecture.config.latent]);
   return { outputs: { mean: model.mean(model.decode(z)) } };
 }
 
 /** Draws from the prior, multiplied by the input `temperature`, → E[x|z]. */
 export function sampleGraph(architecture: Architecture, batch: number): SessionGraph {
-  const model = modelFunctions(architecture);
+  const model = modelFunctions(architecture, inference);
   const z = multiply(model.samplePrior(batch, new Noise(streams.prior)), input("temperature", []));
   return { outputs: { mean: model.mean(model.decode(z)) } };
 }
 
 /** `x` → the parts of the ELBO (β = 1) for every row, at one draw of z. */
 export function elboGraph(architecture: Architecture, batch: number, dtype: DType): SessionGraph {
-  const model = modelFunctions(architecture);
+  const model = modelFunctions(architecture, inference);
   const x = model.prepare(dataInput(architecture, batch, dtype));
   const posterior = model.encode(x);
   const z = posterior.sample(new Noise(streams.evaluation));
@@ -213,7 +229,7 @@ export function elboGraph(architecture: Architecture, batch: number, dtype: DTyp
 
 /** `x` → log importance weights of `samples` draws for every row. */
 export function importanceGraph(architecture: Architecture, batch: number, samples: number, dtype: DType): SessionGraph {
-  const model = modelFunctions(architecture);
+  const model = modelFunctions(architecture, inference);
   const x = model.prepare(dataInput(architecture, batch, dtype));
   return { outputs: { logWeights: model.importanceLogWeights(x, samples, new Noise(streams.evaluation)) } };
 }

@@ -30,4 +30,5 @@ export {
   type Posterior,
   type PosteriorBehaviour,
 } from "./posteriors.js";
+export { type AnyImagePresetOptions, type ImagePresetOptions, type PresetOptions, presets, type TablePresetOptions } from "./presets.js";
 export { definePrior, type Prior, type PriorBehaviour, standardNormal } from "./priors.js";

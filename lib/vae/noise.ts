@@ -1,4 +1,5 @@
 import { normal, type Shape, type Tensor, uniform } from "../graph/index.js";
+import type { NoiseSource } from "../nn/index.js";
 
 /**
  * Streams of noise. A draw is a function of (seed, step, stream, element), so two draws of a step must not share a stream.
@@ -14,10 +15,12 @@ export const streams = Object.freeze({
   /** Evaluation and sampling start here, away from training's draws at the same step. */
   evaluation: 0x10000,
   prior: 0x20000,
+  /** What layers draw in training: dropout and the like, which must not change the posterior's noise. */
+  layers: 0x30000,
 });
 
 /** Hands out noise tensors, each with a stream of its own. */
-export class Noise {
+export class Noise implements NoiseSource {
   #next: number;
 
   constructor(first: number = streams.posterior) {

@@ -156,7 +156,7 @@ double apply(Opcode op, double a, double b, double c) {
   }
 }
 
-// What every stored or reduced operand should hold afterwards, one value per element of its buffer; NaN-boxed
+// What every stored or reduced operand should hold afterwards, one value per element of its buffer;
 // "untouched" elements keep their old value.
 std::vector<std::vector<double>> reference(const Case& c) {
   std::vector<std::vector<double>> result;

@@ -1,0 +1,198 @@
+// Normalization: what is averaged over differs, gain and bias for each channel do not.
+import { VaeError } from "../errors.js";
+import { checkGroups } from "../graph/convolution-geometry.js";
+import {
+  add,
+  mean,
+  multiply,
+  reciprocal,
+  reshape,
+  type Shape,
+  showShape,
+  sizeOf,
+  sqrt,
+  square,
+  subtract,
+  type Tensor,
+} from "../graph/index.js";
+import { type Activation, activate, activations } from "./activations.js";
+import { defineLayer, type Layer, layers } from "./layer.js";
+import type { ParameterSpec } from "./parameters.js";
+import type { Fields } from "./tagged.js";
+
+/** What all normalizations have. */
+export interface NormalizationOptions {
+  /** Added to the variance; default 1e-5. */
+  readonly epsilon?: number;
+  /** Whether a gain and a bias are learned for each channel; default true. */
+  readonly affine?: boolean;
+  /** Follows the normalization; default `"linear"`. */
+  readonly activation?: Activation;
+}
+
+export interface BatchNormOptions extends NormalizationOptions {
+  /**
+   * The part of a running statistic that a step keeps: running ← momentum · running + (1 − momentum) · batch; default 0.9. It is
+   * Keras's `momentum`, and 1 − PyTorch's.
+   */
+  readonly momentum?: number;
+}
+
+interface Normalization extends Layer, Required<NormalizationOptions> {}
+
+interface BatchNorm extends Normalization {
+  readonly kind: "batchNorm";
+  readonly momentum: number;
+}
+
+interface GroupNorm extends Normalization {
+  readonly kind: "groupNorm";
+  readonly groups: number;
+}
+
+function parse(options: Fields) {
+  return {
+    epsilon: options.number("epsilon", { above: 0 }, 1e-5),
+    affine: options.boolean("affine", true),
+    activation: options.choice("activation", activations, "linear"),
+  };
+}
+
+function affineParameters({ affine }: Normalization, input: Shape): Readonly<Record<string, ParameterSpec>> {
+  const shape = input.slice(-1);
+  return affine ? { gain: { shape, initializer: "ones" }, bias: { shape, initializer: "zeros" } } : {};
+}
+
+/** (x − mean) / √(variance + ε) over axes, with the two statistics, whose axes are kept. */
+function standardized(x: Tensor, axes: readonly number[], epsilon: number) {
+  const average = mean(x, { axes, keepDimensions: true });
+  // The mean of squared differences: E[x²] − E[x]² loses the digits of a small variance beside a large mean.
+  const centred = subtract(x, average);
+  const variance = mean(square(centred), { axes, keepDimensions: true });
+  return { normalized: multiply(centred, inverseDeviation(variance, epsilon)), average, variance };
+}
+
+function inverseDeviation(variance: Tensor, epsilon: number): Tensor {
+  return reciprocal(sqrt(add(variance, epsilon)));
+}
+
+function finished({ activation }: Normalization, normalized: Tensor, { gain, bias }: Readonly<Record<string, Tensor>>): Tensor {
+  return activate(activation, gain === undefined ? normalized : add(multiply(normalized, gain), bias!));
+}
+
+/** Axis numbers from `first` up to, but not including, `end`. */
+function axesFrom(first: number, end: number): readonly number[] {
+  return Array.from({ length: end - first }, (_, index) => first + index);
+}
+
+/**
+ * Batch normalization (Ioffe & Szegedy 2015): each channel gets mean 0 and variance 1 over the batch and all places. Training
+ * graphs use the batch's statistics and move the running ones towards them; all others — `encode`, `evaluate`, … — use the
+ * running ones. These are saved with the model as `runningMean` and `runningVariance`, and no optimizer touches them. The
+ * running variance is of the unbiased estimate, as in the paper and in PyTorch.
+ *
+ * @example
+ * ```ts
+ * [conv2d(32, 3, { stride: 2, bias: false }), batchNorm({ activation: "relu" })]
+ * ```
+ */
+export function batchNorm(options: BatchNormOptions = {}): Layer {
+  return layers.parse({ ...options, kind: "batchNorm" }, "batchNorm");
+}
+
+defineLayer<BatchNorm>("batchNorm", {
+  parse: (options) => ({ kind: "batchNorm", momentum: options.number("momentum", { minimum: 0, below: 1 }, 0.9), ...parse(options) }),
+  outputShape: (_, input) => input,
+  parameters: (layer, input) => ({
+    ...affineParameters(layer, input),
+    runningMean: { shape: input.slice(-1), initializer: "zeros", trained: false },
+    runningVariance: { shape: input.slice(-1), initializer: "ones", trained: false },
+  }),
+  apply: (layer, x, parameters, context) => {
+    const { epsilon, momentum } = layer;
+    const { runningMean, runningVariance } = parameters;
+    if (context.mode === "inference") {
+      const scale = inverseDeviation(runningVariance!, epsilon);
+      return finished(layer, multiply(subtract(x, runningMean!), scale), parameters);
+    }
+    const channels = x.shape.at(-1)!;
+    const count = sizeOf(x.shape) / channels;
+    if (count === 1) {
+      throw new VaeError({
+        code: "shape",
+        operation: "batchNorm",
+        expected: "more than one value of each channel in a training batch: one has no variance",
+        received: showShape(x.shape),
+        hint: "the nearest valid choice is a batch size of 2; layerNorm needs none",
+      });
+    }
+    const { normalized, average, variance } = standardized(x, axesFrom(0, x.shape.length - 1), epsilon);
+    const moved = (statistic: Tensor, batch: Tensor, factor: number): void => {
+      context.update(statistic, (current) =>
+        add(multiply(momentum, current), multiply((1 - momentum) * factor, reshape(batch, [channels]))),
+      );
+    };
+    moved(runningMean!, average, 1);
+    moved(runningVariance!, variance, count / (count - 1));
+    return finished(layer, normalized, parameters);
+  },
+});
+
+/**
+ * Layer normalization (Ba et al. 2016) over the last axis: a vector as a whole, an image place by place over its channels. For
+ * an image as a whole use `groupNorm(1)`.
+ */
+export function layerNorm(options: NormalizationOptions = {}): Layer {
+  return layers.parse({ ...options, kind: "layerNorm" }, "layerNorm");
+}
+
+defineLayer<Normalization>("layerNorm", {
+  parse: (options) => ({ kind: "layerNorm", ...parse(options) }),
+  outputShape: (_, input) => input,
+  parameters: affineParameters,
+  apply: (layer, x, parameters) => finished(layer, standardized(x, [x.shape.length - 1], layer.epsilon).normalized, parameters),
+});
+
+/**
+ * Group normalization (Wu & He 2018): the channels fall into `groups`, and each sample's group gets mean 0 and variance 1 over
+ * its channels and all places.
+ */
+export function groupNorm(groups: number, options: NormalizationOptions = {}): Layer {
+  return layers.parse({ ...options, kind: "groupNorm", groups }, "groupNorm");
+}
+
+defineLayer<GroupNorm>("groupNorm", {
+  parse: (options) => ({ kind: "groupNorm", groups: options.number("groups", { minimum: 1, integer: true }), ...parse(options) }),
+  outputShape: ({ kind, groups }, input) => {
+    const channels = input.at(-1)!;
+    checkGroups(kind, channels, channels, groups, `a sample ${showShape(input)}`);
+    return input;
+  },
+  parameters: affineParameters,
+  apply: (layer, x, parameters) => {
+    const channels = x.shape.at(-1)!;
+    const split = reshape(x, [x.shape[0]!, sizeOf(x.shape.slice(1, -1)), layer.groups, channels / layer.groups]);
+    return finished(layer, reshape(standardized(split, [1, 3], layer.epsilon).normalized, x.shape), parameters);
+  },
+});
+
+/** Instance normalization (Ulyanov et al. 2016): each channel of each sample gets mean 0 and variance 1 over all places. */
+export function instanceNorm(options: NormalizationOptions = {}): Layer {
+  return layers.parse({ ...options, kind: "instanceNorm" }, "instanceNorm");
+}
+
+defineLayer<Normalization>("instanceNorm", {
+  parse: (options) => ({ kind: "instanceNorm", ...parse(options) }),
+  outputShape: ({ kind }, input) => {
+    if (sizeOf(input.slice(0, -1)) > 1) return input;
+    throw new VaeError({
+      code: "shape",
+      operation: kind,
+      expected: "more than one place, as in [height, width, channels]: one value has no variance",
+      received: `a sample ${showShape(input)}`,
+      hint: "the nearest valid choice is layerNorm()",
+    });
+  },
+  parameters: affineParameters,
+  apply: (layer, x, parameters) => finished(layer, standardized(x, axesFrom(1, x.shape.length - 1), layer.epsilon).normalized, parameters),
+});

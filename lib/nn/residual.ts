@@ -1,0 +1,106 @@
+// Layers made of layers.
+import { VaeError } from "../errors.js";
+import { add, type Shape, sameShape, showShape, type Tensor } from "../graph/index.js";
+import { type Activation, activate, activations } from "./activations.js";
+import type { LayerContext } from "./context.js";
+import { defineLayer, type Layer, layers } from "./layer.js";
+import type { ParameterSpec } from "./parameters.js";
+import { applyStack, inferStack } from "./stack.js";
+import type { Fields } from "./tagged.js";
+
+function parseList(options: Fields, name: string): readonly Layer[] {
+  const list = options.raw(name);
+  if (!Array.isArray(list)) throw options.wrong(name, "an array of layers");
+  return list.map((layer, index) => layers.parse(layer, `${options.operation} ${name}[${index}]`));
+}
+
+/** Parameters of a list of layers, by the layer's place in it: `0.weight`. */
+function parametersOf(list: readonly Layer[], input: Shape, prefix = ""): Readonly<Record<string, ParameterSpec>> {
+  return Object.fromEntries(
+    inferStack(prefix, list, input).entries.flatMap(({ parameters }) => parameters.map(({ name, ...spec }) => [name, spec])),
+  );
+}
+
+function applyList(list: readonly Layer[], x: Tensor, parameters: Readonly<Record<string, Tensor>>, context: LayerContext, prefix = "") {
+  return applyStack(inferStack(prefix, list, x.shape.slice(1)), x, ({ name }) => parameters[name]!, context);
+}
+
+interface Sequential extends Layer {
+  readonly kind: "sequential";
+  readonly layers: readonly Layer[];
+}
+
+/** Layers one after the other as one layer: a part of a model with a name of its own in your code. */
+export function sequential(list: readonly Layer[]): Layer {
+  return layers.parse({ kind: "sequential", layers: list }, "sequential");
+}
+
+defineLayer<Sequential>("sequential", {
+  parse: (options) => ({ kind: "sequential", layers: parseList(options, "layers") }),
+  outputShape: ({ layers: list }, input) => inferStack("", list, input).output,
+  parameters: ({ layers: list }, input) => parametersOf(list, input),
+  apply: ({ layers: list }, x, parameters, context) => applyList(list, x, parameters, context),
+});
+
+interface Residual extends Layer {
+  readonly kind: "residual";
+  readonly layers: readonly Layer[];
+  readonly shortcut: readonly Layer[];
+  readonly activation: Activation;
+}
+
+export interface ResidualOptions {
+  /** Layers on the way around, where the shape changes: `[conv2d(64, 1, { stride: 2 })]`. Default: none, x itself. */
+  readonly shortcut?: readonly Layer[];
+  /** Follows the sum; default `"linear"`. */
+  readonly activation?: Activation;
+}
+
+/**
+ * activation(shortcut(x) + layers(x)) (He et al. 2016).
+ *
+ * @example
+ * ```ts
+ * residual([conv2d(64, 3, { activation: "relu" }), conv2d(64, 3)], { activation: "relu" })
+ * ```
+ */
+export function residual(list: readonly Layer[], options: ResidualOptions = {}): Layer {
+  return layers.parse({ ...options, kind: "residual", layers: list }, "residual");
+}
+
+const SHORTCUT = "shortcut.";
+
+defineLayer<Residual>("residual", {
+  parse: (options) => ({
+    kind: "residual",
+    layers: parseList(options, "layers"),
+    shortcut: options.raw("shortcut") === undefined ? [] : parseList(options, "shortcut"),
+    activation: options.choice("activation", activations, "linear"),
+  }),
+  outputShape: ({ layers: list, shortcut }, input) => {
+    const output = inferStack("", list, input).output;
+    const around = inferStack(SHORTCUT, shortcut, input).output;
+    if (sameShape(output, around)) return output;
+    throw new VaeError({
+      code: "shape",
+      operation: "residual",
+      problem: `the layers take ${showShape(input)} to ${showShape(output)}, the shortcut to ${showShape(around)}: they cannot be added`,
+      hint: `the nearest valid choice is ${nearestShortcut(input, output)}`,
+    });
+  },
+  parameters: ({ layers: list, shortcut }, input) => ({ ...parametersOf(list, input), ...parametersOf(shortcut, input, SHORTCUT) }),
+  apply: ({ layers: list, shortcut, activation }, x, parameters, context) => {
+    const around = applyList(shortcut, x, parameters, context, SHORTCUT);
+    return activate(activation, add(around, applyList(list, x, parameters, context)));
+  },
+});
+
+/** The simplest layer from one shape to another, in words. */
+function nearestShortcut(input: Shape, output: Shape): string {
+  const [height, width] = input as readonly [number, number];
+  const stride = Math.max(1, Math.round(height / output[0]!));
+  const strided = output.length === 3 && output[0] === Math.ceil(height / stride) && output[1] === Math.ceil(width / stride);
+  if (input.length === 3 && strided) return `shortcut: [conv2d(${output[2]}, 1${stride === 1 ? "" : `, { stride: ${stride} }`})]`;
+  if (output.length === 1) return `shortcut: [dense(${output[0]})]`;
+  return `layers that end in ${showShape(input)}, as they begin`;
+}
