@@ -68,7 +68,7 @@ export function findContestants({ tiers, threads, contestants, pythons }: Search
     { ...inNode, name: "tfjs-node", family: "tfjs-node", configuration: "node", args: [program("tfjs")], environment: tensorflowThreads },
     { ...inNode, name: "tfjs-wasm", family: "tfjs-wasm", configuration: "wasm", args: [program("tfjs")] },
     { ...inNode, name: "tfjs-cpu", family: "tfjs-cpu", configuration: "cpu", args: [program("tfjs")], images: false },
-    { ...inNode, name: "jax-js-wasm", family: "jax-js", configuration: "wasm", args: [program("jax-js")] },
+    { ...inNode, name: "jax-js-wasm", family: "jax-js", configuration: "wasm", args: [program("jax-js")], images: false },
   ];
   const packages: Readonly<Record<string, string>> = {
     "tfjs-node": "@tensorflow/tfjs-node",

@@ -1,5 +1,6 @@
 // `npm run bench`: see bench/README.md.
 import { Command, InvalidArgumentError } from "commander";
+import { type FashionOptions, fashion } from "./fashion.js";
 import { growth } from "./growth.js";
 import { ops } from "./ops.js";
 import { profile } from "./profile.js";
@@ -81,6 +82,15 @@ program
     const { network, batch } = flags;
     return profile({ ...flags, workload: network === undefined ? byName(flags.workload) : parseNetwork(network, batch) });
   });
+
+program
+  .command("fashion")
+  .description("a convolutional VAE beside a dense one of as many parameters on Fashion-MNIST, after equal time")
+  .requiredOption("--data <folder>", "folder with train-images-idx3-ubyte.gz and t10k-images-idx3-ubyte.gz")
+  .option("--seconds <seconds>", "training time of each", positive, 120)
+  .option("--threads <count>", "threads", whole, 2)
+  .option("--seeds <list>", "seeds", counts, [1])
+  .action((flags: FashionOptions) => fashion(flags));
 
 program
   .command("chart <json> <svg>")

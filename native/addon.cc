@@ -114,11 +114,11 @@ std::shared_ptr<BufferHandle> open_buffer(Napi::Value value) {
 class WriteJob : public PromiseJob {
 public:
   WriteJob(Napi::Env env, std::shared_ptr<Resident> resident, size_t offset, const char* data, size_t bytes)
-      : PromiseJob(env), resident_(std::move(resident)), offset_(offset), data_(data, data + bytes) {}
+      : PromiseJob(env), resident_(std::move(resident)), offset_(offset), data_(AlignedMemory::copy_of(data, bytes)) {}
 
 protected:
   void work(Pool&, const std::atomic<bool>&) override {
-    std::memcpy(resident_->memory.data() + offset_, data_.data(), data_.size());
+    if (data_.bytes() > 0) std::memcpy(resident_->memory.data() + offset_, data_.data(), data_.bytes());
     ++resident_->version;
   }
   Napi::Value result(Napi::Env env) override { return env.Undefined(); }
@@ -126,7 +126,7 @@ protected:
 private:
   const std::shared_ptr<Resident> resident_;
   const size_t offset_;
-  const HostBytes data_;
+  const AlignedMemory data_;
 };
 
 Napi::Value write(Napi::Env env, const Napi::CallbackInfo& info) {
@@ -149,7 +149,7 @@ public:
 
 protected:
   void work(Pool&, const std::atomic<bool>&) override {
-    data_.assign(resident_->memory.data(), resident_->memory.data() + resident_->memory.bytes());
+    data_ = AlignedMemory::copy_of(resident_->memory.data(), resident_->memory.bytes());
   }
   Napi::Value result(Napi::Env env) override {
     return from_bytes(env, resident_->dtype, data_.data(), static_cast<size_t>(resident_->elements));
@@ -157,7 +157,7 @@ protected:
 
 private:
   const std::shared_ptr<Resident> resident_;
-  HostBytes data_;
+  AlignedMemory data_;
 };
 
 Napi::Value read(Napi::Env env, const Napi::CallbackInfo& info) {
@@ -279,7 +279,7 @@ RunRequest to_request(const Plan& plan, Napi::Value value) {
     if (array.elements != static_cast<size_t>(buffer.elements))
       throw Failure{"shape", name + " has " + std::to_string(array.elements) + " elements, not " +
                                  std::to_string(buffer.elements)};
-    request.inputs.emplace_back(array.data, array.data + array.elements * dtype_size(buffer.dtype));
+    request.inputs.push_back(AlignedMemory::copy_of(array.data, array.elements * dtype_size(buffer.dtype)));
   }
   return request;
 }

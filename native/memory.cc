@@ -17,7 +17,7 @@ constexpr size_t kAlignment = 64;
 
 #if defined(__unix__) || defined(__APPLE__)
 // Mapped memory comes zeroed without being touched and goes back to the system at once when it is freed.
-constexpr size_t kMapFrom = size_t{1} << 20;
+constexpr size_t kMapFrom = size_t{128} << 10;
 constexpr size_t kHugePage = size_t{2} << 20;
 constexpr size_t kHugePagesFrom = size_t{4} << 20;
 
@@ -77,6 +77,12 @@ AlignedMemory::AlignedMemory(size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
   data_ = allocate(bytes);
   if (data_ == nullptr) throw std::bad_alloc();
+}
+
+AlignedMemory AlignedMemory::copy_of(const char* data, size_t bytes) {
+  AlignedMemory copy(bytes);
+  if (bytes > 0) std::memcpy(copy.data(), data, bytes);
+  return copy;
 }
 
 AlignedMemory::AlignedMemory(AlignedMemory&& other) noexcept

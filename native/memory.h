@@ -14,6 +14,7 @@ public:
   // Throws std::bad_alloc, also for more than the machine's physical memory: an operating system that overcommits
   // would grant it and kill the process later.
   explicit AlignedMemory(size_t bytes);
+  static AlignedMemory copy_of(const char* data, size_t bytes);
   AlignedMemory(AlignedMemory&& other) noexcept;
   AlignedMemory& operator=(AlignedMemory&& other) noexcept;
   ~AlignedMemory();

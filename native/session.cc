@@ -11,18 +11,14 @@ namespace {
 
 size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
+// A program says which operands it stores to; a kernel without one writes its last operand.
 bool writes(const PlanStep& step, size_t operand) {
-  switch (step.kernel) {
-  case KernelId::map:
-  case KernelId::matmul:
-    return std::any_of(step.program.begin(), step.program.end(), [&](const Instruction& instruction) {
-      const bool is_store = instruction.op == Opcode::store || instruction.op == Opcode::reduce_sum ||
-                            instruction.op == Opcode::reduce_max;
-      return is_store && static_cast<size_t>(instruction.b) == operand;
-    });
-  default:
-    return operand + 1 == step.operands.size(); // the output comes last
-  }
+  if (step.program.empty()) return operand + 1 == step.operands.size();
+  return std::any_of(step.program.begin(), step.program.end(), [&](const Instruction& instruction) {
+    const bool is_store =
+        instruction.op == Opcode::store || instruction.op == Opcode::reduce_sum || instruction.op == Opcode::reduce_max;
+    return is_store && static_cast<size_t>(instruction.b) == operand;
+  });
 }
 
 std::vector<bool> written_slots(const Plan& plan) {
@@ -113,7 +109,7 @@ RunOutcome Session::run(const RunRequest& request, Pool& pool, const RunControl&
       {&pool, request.seed, request.first_step, shared_.data(), local_.data()}, control, outcome, request.profile};
   snapshot_.begin_run(request.first_step, request.seed, !plan_.inputs.empty());
   for (size_t i = 0; i < plan_.inputs.size(); ++i)
-    std::memcpy(arena_data(plan_.inputs[i]), request.inputs[i].data(), request.inputs[i].size());
+    std::memcpy(arena_data(plan_.inputs[i]), request.inputs[i].data(), request.inputs[i].bytes());
 
   const size_t commit = static_cast<size_t>(plan_.commit), end = plan_.steps.size();
   uint64_t step = request.first_step; // counter at which the weights stand
@@ -210,10 +206,8 @@ uint64_t Session::rewind(Progress& progress, uint64_t target) {
 }
 
 void Session::copy_outputs(RunOutcome& outcome) const {
-  for (int32_t buffer : plan_.outputs) {
-    const char* data = arena_data(buffer);
-    outcome.outputs.emplace_back(data, data + buffer_bytes(buffer));
-  }
+  for (int32_t buffer : plan_.outputs)
+    outcome.outputs.push_back(AlignedMemory::copy_of(arena_data(buffer), buffer_bytes(buffer)));
 }
 
 } // namespace nodevae

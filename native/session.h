@@ -16,13 +16,11 @@
 
 namespace nodevae {
 
-using HostBytes = std::vector<char>;
-
 struct RunRequest {
   uint64_t steps = 1;
   uint64_t first_step = 0;
   uint64_t seed = 0;
-  std::vector<HostBytes> inputs; // one per plan input, of its exact size
+  std::vector<AlignedMemory> inputs; // one per plan input, of its exact size
   bool profile = false;
 };
 
@@ -38,7 +36,7 @@ struct RunOutcome {
   enum class Status { done, stopped, diverged } status = Status::done;
   uint64_t completed = 0;   // steps of this run whose updates stand
   std::vector<float> terms; // completed x row
-  std::vector<HostBytes> outputs;
+  std::vector<AlignedMemory> outputs;
   uint64_t diverged_step = 0;  // counter of the step that met a term that is not finite
   uint64_t diverged_term = 0;  // its index in the row
   uint64_t restored_step = 0;  // counter at which the kept weights stand: training may resume from there

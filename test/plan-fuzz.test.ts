@@ -1,9 +1,26 @@
 // A plan is untrusted input: thousands of corrupted ones must each be refused, or run without harm. Run it once under a
 // memory checker as well, with an addon built by `npx cmake-js build --CDNODE_VAE_SANITIZE=address -O build/address`:
-//   NODE_VAE_ADDON=build/address/Release/node_vae.node LD_PRELOAD=$(gcc -print-file-name=libasan.so) npx vitest run test/plan-fuzz.test.ts
+//   ASAN_OPTIONS=detect_leaks=0 NODE_VAE_ADDON=build/address/Release/node_vae.node \
+//     LD_PRELOAD=$(gcc -print-file-name=libasan.so) npx vitest run test/plan-fuzz.test.ts
 import { describe, expect, test } from "vitest";
 import { encodePlan } from "../lib/compile/encode.js";
+import { compile as compileGraph } from "../lib/compile/index.js";
 import type { Plan } from "../lib/compile/plan.js";
+import {
+  cast,
+  cholesky,
+  conv2d,
+  conv2dInputGradient,
+  conv2dWeightGradient,
+  cumulativeSum,
+  fold,
+  input,
+  relu,
+  sort,
+  square,
+  triangularSolve,
+  unfold,
+} from "../lib/graph/index.js";
 import { type HostArray, loadAddon, type NativeBuffer, type NativeContext, type NativeSession } from "../lib/runtime/native.js";
 import { doublingPlan, gatherPlan, mapPlan, matmulPlan, randomPlan } from "./support/plans.js";
 
@@ -76,17 +93,33 @@ function decode(words: Int32Array) {
   at += outputs;
   let iterations = 0;
   for (let i = 0; i < steps; i++) {
-    const kernel = word();
-    let space = 1;
-    for (let d = 0; d < 6; d++) space *= wide();
-    const [operands, attributes, instructions] = [word(), word(), word()] as const;
+    const kernel = addon.info().kernels[word()]!;
+    const space = Array.from({ length: 6 }, wide);
+    const [operands, count, instructions] = [word(), word(), word()] as const;
     at += operands * 15;
-    const first = words[at]!;
-    at += attributes + 4 * instructions;
-    const name = addon.info().kernels[kernel];
-    iterations += space * (name === "matmul" ? first : 1) + (name === "scatter_add" ? first : 0);
+    const attributes = words.subarray(at, at + count);
+    at += count + 4 * instructions;
+    iterations += work(kernel, space, attributes);
   }
   return { residents, inputs: inputSpecs, iterations };
+}
+
+/** Multiplications, or elements touched, of one step; at least. */
+function work(kernel: string, space: readonly number[], attributes: Int32Array): number {
+  const product = (values: readonly number[]) => values.reduce((all, value) => all * value, 1);
+  const [first = 1] = attributes;
+  if (kernel === "matmul") return product(space) * first;
+  if (kernel === "scatter_add") return product(space) + first * space[5]!;
+  if (kernel === "fold" || kernel.startsWith("conv2d")) {
+    const at = (i: number) => attributes[i]!;
+    const padded = (axis: 0 | 1) => {
+      const [size, out, kernel, stride, pad, dilation] = [1, 4, 7, 9, 11, 13].map((i) => at(i + axis)) as [number, ...number[]];
+      return Math.max(size + pad!, (out! - 1) * stride! + (kernel! - 1) * dilation! + 1);
+    };
+    return padded(0) * padded(1) * at(0) * at(3) + product([0, 3, 4, 5, 6, 7, 8].map(at));
+  }
+  // Sorts, factorizations: no more than an element's row for each element.
+  return product(space) * (["map", "gather"].includes(kernel) || kernel.startsWith("random") ? 1 : Math.max(...space));
 }
 
 const DTYPES = ["float32", "int32", "uint8"] as const;
@@ -150,6 +183,37 @@ function apart(written: Plan): Plan {
   return { ...written, arenaBytes: 0, buffers, inputs: [], outputs: [], terms: { names: [], buffer: -1 }, commit: 0 };
 }
 
+/** A convolution with its two gradients, strided, padded and in groups. */
+function convolutions(): Plan {
+  const image = input("image", [2, 7, 6, 4]);
+  const weights = input("weights", [3, 2, 2, 6]);
+  const options = { stride: [2, 1], padding: "same", groups: 2 } as const;
+  const out = relu(conv2d(image, weights, options));
+  return compileGraph({
+    outputs: {
+      out,
+      image: conv2dInputGradient(out, weights, { ...options, inputSize: [7, 6] }),
+      weights: conv2dWeightGradient(image, out, { ...options, kernelSize: [3, 2] }),
+    },
+  });
+}
+
+/** Kernels without a program, for small rows of the op table. */
+function specials(): Plan {
+  const windows = unfold(input("image", [1, 5, 6, 3]), { kernelSize: [2, 3] });
+  const matrices = cholesky(input("matrices", [2, 4, 4]));
+  const row = input("rows", [3, 9]);
+  return compileGraph({
+    outputs: {
+      folded: fold(square(windows), { inputSize: [5, 6] }),
+      cumulated: cumulativeSum(row, 1, { reverse: true }),
+      sorted: sort(row).values,
+      order: cast(sort(row).indices),
+      solved: triangularSolve(matrices, input("right", [2, 4, 3])),
+    },
+  });
+}
+
 describe("corrupted plans", () => {
   const together: readonly (readonly [string, Plan])[] = [
     ["map", mapPlan(37)],
@@ -157,6 +221,8 @@ describe("corrupted plans", () => {
     ["gather", gatherPlan(10, 6, 8, true)],
     ["random", randomPlan(50)],
     ["doubling", doublingPlan(20)],
+    ["convolution", convolutions()],
+    ["special", specials()],
   ];
   const plans = [...together, ...together.map(([name, written]) => [`${name}, every buffer apart`, apart(written)] as const)];
 

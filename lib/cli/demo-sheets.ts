@@ -13,7 +13,10 @@ export async function drawSamples(model: Vae, { shape }: Dataset, out: string): 
 
 export async function drawReconstructions(model: Vae, test: Dataset, out: string): Promise<void> {
   // Where the rows have an order of their own, the first ones are all alike.
-  const originals = test.labels === undefined ? split(test, { count: 3 * COLUMNS, seed: 1 })[1] : subset(test, { end: 3 * COLUMNS });
+  const originals =
+    test.labels === undefined
+      ? split(test, { count: Math.min(3 * COLUMNS, test.rows - 1), seed: 1 })[1]
+      : subset(test, { end: Math.min(3 * COLUMNS, test.rows) });
   const reconstructions = await model.reconstruct(originals);
   await writeSheet(join(out, "reconstructions.png"), { pairs: [originals.data, reconstructions] }, test.shape, COLUMNS);
 }

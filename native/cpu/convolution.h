@@ -108,7 +108,8 @@ private:
 class Prefetch {
 public:
   Prefetch(const Window::Stretch& stretch, int64_t steps)
-      : at_(stretch.data), end_(stretch.data + stretch.bytes), step_(round_up(ceil_div(stretch.bytes, std::max<int64_t>(1, steps)), 64)) {}
+      : at_(stretch.data), end_(stretch.data + stretch.bytes),
+        step_(round_up(ceil_div(stretch.bytes, std::max<int64_t>(1, steps)), 64)) {}
   void advance() {
     for (const char* stop = std::min(end_, at_ + step_); at_ < stop; at_ += 64) __builtin_prefetch(at_, 0, 2);
   }
@@ -117,6 +118,35 @@ private:
   const char *at_, *end_;
   int64_t step_;
 };
+
+// What conv2d and conv2d_input_gradient have in common: from `in` channels of each group of the source to `out` of the
+// destination.
+struct Correlation {
+  ConvolutionShape shape;
+  bool forward;
+  const float *source, *weights;
+  int64_t in, out, groups;
+
+  explicit Correlation(const ResolvedStep& step);
+  Axis rows() const;
+  Axis columns() const;
+  bool depthwise() const { return groups > 1 && in == 1 && out == 1; }
+
+  // Weights lie [kernel position][channel of the group][filter]. To the input, filters are `in` and channels `out`.
+  const float* weights_at(int64_t kernel, int64_t group) const {
+    return weights + kernel * shape.group_channels() * shape.filters + group * shape.group_filters();
+  }
+  int64_t in_stride() const { return forward ? shape.filters : 1; }
+  int64_t out_stride() const { return forward ? 1 : shape.filters; }
+};
+
+// Blocks that are computed one after the other by one thread, which can so fetch the next one's source ahead.
+inline int64_t blocks_per_job(int64_t blocks) { return std::max<int64_t>(1, blocks / 32); }
+
+// Few output channels: lanes for input channels where there are enough of those, else lanes for pixels.
+bool prefers_dots(const Correlation& correlation, const TierKernels& tier);
+bool prefers_planes(const Correlation& correlation, const TierKernels& tier);
+std::unique_ptr<Kernel> make_planar_convolution(const ResolvedStep& step, const TierKernels& tier);
 
 // A panel of columns as wide as a register tile, or what is left of them.
 struct ColumnPanel {

@@ -18,6 +18,25 @@ ConvolutionShape::ConvolutionShape(const std::vector<int32_t>& a)
       kernel_height(a[7]), kernel_width(a[8]), stride_height(a[9]), stride_width(a[10]), pad_top(a[11]),
       pad_left(a[12]), dilation_height(a[13]), dilation_width(a[14]), groups(a[15]) {}
 
+Correlation::Correlation(const ResolvedStep& step)
+    : shape(step.attributes), forward(step.kernel == KernelId::conv2d),
+      source(static_cast<const float*>(step.operands[0].data)),
+      weights(static_cast<const float*>(step.operands[1].data)),
+      in(forward ? shape.group_channels() : shape.group_filters()),
+      out(forward ? shape.group_filters() : shape.group_channels()), groups(shape.groups) {}
+
+Axis Correlation::rows() const {
+  const ConvolutionShape& s = shape;
+  return (forward ? Axis::convolution : Axis::input_gradient)(s.height, s.out_height, s.kernel_height, s.stride_height,
+                                                              s.pad_top, s.dilation_height);
+}
+
+Axis Correlation::columns() const {
+  const ConvolutionShape& s = shape;
+  return (forward ? Axis::convolution : Axis::input_gradient)(s.width, s.out_width, s.kernel_width, s.stride_width,
+                                                              s.pad_left, s.dilation_width);
+}
+
 // Output o reads input o * stride - pad + k * dilation.
 Axis Axis::convolution(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t pad, int64_t dilation) {
   Axis axis{in, out, 1, stride, {}};
@@ -103,7 +122,8 @@ Window::Stretch Window::stretch(const float* source, const Part& part) const {
   const int64_t begin = std::max<int64_t>(0, first), end = std::min(rows.source, first + rows.span(part.rows));
   const int64_t row = columns.source * channels_, last = part.image + part.images - 1;
   const int64_t from = (part.image * rows.source + begin) * row, to = (last * rows.source + end) * row;
-  return {reinterpret_cast<const char*>(source + from), std::max<int64_t>(0, to - from) * static_cast<int64_t>(sizeof(float))};
+  return {reinterpret_cast<const char*>(source + from),
+          std::max<int64_t>(0, to - from) * static_cast<int64_t>(sizeof(float))};
 }
 
 const float* Window::read(const float* source, const Part& part, float* scratch) const {

@@ -143,8 +143,8 @@ struct TierKernels {
 
   // Broadcast form, by rows - 1 and vectors - 1: a is one float per row, b `vectors` vectors, c their outer product.
   // Lanewise form, by rows - 1: a and b are `columns` floats each, multiplied one by one.
-  // Dot form, by columns - 1: micro_rows rows; a and b run along k; one sum per row and column. b is packed in steps
-  // of `lanes`, each `columns` vectors, filled up with zeros at the end of a run.
+  // Dot form, by columns - 1: always micro_rows rows; a and b run along k; one sum per row and column. b is packed in
+  // steps of `lanes`, each `columns` vectors, filled up with zeros at the end of a run.
   WindowKernel window_broadcast[kMaximumMicroRows][kMaximumMicroVectors];
   WindowKernel window_lanewise[kMaximumMicroRows];
   WindowKernel window_dot[kMaximumDotColumns];

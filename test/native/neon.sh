@@ -8,7 +8,7 @@
 #   --checks    the C++ checks only; needs no arm64 Node
 #
 # Everything else goes to vitest; without any argument it is `test/native-conformance.test.ts -t neon:`, every op case with its
-# derivatives on the NEON tier. Emulation is slow: about two minutes for the checks and three for the op suite.
+# derivatives on the NEON tier. Emulation is slow: a few minutes for the checks, as many for the op suite.
 # NODE_ARM64 names an arm64 Node to use instead of the one in build/neon.
 set -eu
 cd "$(dirname "$0")/../.."

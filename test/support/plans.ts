@@ -1,4 +1,5 @@
-// Plans written by hand, for tests of the native session: each is small enough to know its answer.
+// Plans written by hand, for tests of the native session: each is small enough to know its answer. And the arrays to feed
+// them, and to compare.
 import type { Instruction, Operand, Plan, PlanBuffer, PlanStep } from "../../lib/compile/plan.js";
 
 export const op = (name: string, ...values: number[]): Instruction => ({ op: name, arguments: values });
@@ -177,4 +178,18 @@ export function slowPlan(n: number): Plan {
     ],
     { commit: 1 },
   );
+}
+
+export const floats = (n: number, value: (i: number) => number) => Float32Array.from({ length: n }, (_, i) => value(i));
+export const wave = (n: number, phase = 0) => floats(n, (i) => Math.sin(i * 0.7 + phase));
+
+/** The largest difference; Infinity when the lengths differ or a value is NaN. */
+export function distance(actual: ArrayLike<number> | undefined, expected: ArrayLike<number>): number {
+  if (actual?.length !== expected.length) return Number.POSITIVE_INFINITY;
+  let largest = 0;
+  for (let i = 0; i < expected.length; i++) {
+    const difference = Math.abs(actual[i]! - expected[i]!);
+    if (!(difference <= largest)) largest = Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference;
+  }
+  return largest;
 }
