@@ -60,7 +60,7 @@ export async function fashion({ data, seconds, threads, seeds }: FashionOptions)
 
 async function parametersOf(options: VaeOptions): Promise<number> {
   using model = vae(options);
-  return countParameters(model);
+  return await countParameters(model);
 }
 
 async function countParameters(model: Vae): Promise<number> {

@@ -41,9 +41,9 @@ struct KernelError : std::runtime_error {
 struct RunContext {
   Pool* pool;
   uint64_t seed;
-  uint64_t step;       // counter of the noise, the batch order and step_index
-  char* shared;        // scratch for partial results, Kernel::shared_bytes() at least, 64-byte aligned
-  char* const* local;  // one scratch area per thread of the pool, Kernel::local_bytes() at least, 64-byte aligned
+  uint64_t step;      // counter of the noise, the batch order and step_index
+  char* shared;       // scratch for partial results, Kernel::shared_bytes() at least, 64-byte aligned
+  char* const* local; // one scratch area per thread of the pool, Kernel::local_bytes() at least, 64-byte aligned
 };
 
 class Kernel {

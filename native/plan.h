@@ -109,13 +109,13 @@ struct PlanStep {
 
 struct Plan {
   int64_t arena_bytes = 0;
-  int32_t residents = 0;            // number of resident slots
+  int32_t residents = 0; // number of resident slots
   std::vector<BufferSpec> buffers;
-  std::vector<int32_t> inputs;      // buffer indices (arena), filled from the caller before the first step
-  std::vector<int32_t> outputs;     // buffer indices (arena), copied out after the last step
-  int32_t terms = -1;               // buffer index (arena, float32) that holds the row of terms, or -1
-  int32_t commit = 0;               // steps before this index write no resident buffer; the terms are
-                                    // complete there, and a non-finite term stops the run before any update
+  std::vector<int32_t> inputs;  // buffer indices (arena), filled from the caller before the first step
+  std::vector<int32_t> outputs; // buffer indices (arena), copied out after the last step
+  int32_t terms = -1;           // buffer index (arena, float32) that holds the row of terms, or -1
+  int32_t commit = 0;           // steps before this index write no resident buffer; the terms are
+                                // complete there, and a non-finite term stops the run before any update
   std::vector<PlanStep> steps;
 };
 

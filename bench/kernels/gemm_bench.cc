@@ -16,12 +16,11 @@ using namespace nodevae;
 
 namespace {
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 char* aligned(size_t bytes) {
   char* p = static_cast<char*>(std::aligned_alloc(64, (bytes + 64) / 64 * 64));
-  for (size_t i = 0; i < bytes / 4; ++i) reinterpret_cast<float*>(p)[i] = static_cast<float>((i * 7919 % 1000 + 1)) * 1e-3f;
+  for (size_t i = 0; i < bytes / 4; ++i)
+    reinterpret_cast<float*>(p)[i] = static_cast<float>((i * 7919 % 1000 + 1)) * 1e-3f;
   return p;
 }
 double median(std::vector<double> x) {
@@ -37,13 +36,15 @@ struct Bench {
   char *shared = nullptr, *local = nullptr;
   std::vector<double> rates, micros;
 
-  Bench(std::string label, KernelId id, int64_t rows, int64_t columns, double work) : name(std::move(label)), operations(work) {
+  Bench(std::string label, KernelId id, int64_t rows, int64_t columns, double work)
+      : name(std::move(label)), operations(work) {
     step.kernel = id;
     std::fill_n(step.space, kDims, 1);
     step.space[kRows] = rows, step.space[kColumns] = columns;
   }
   int operand(int64_t row, int64_t column, int64_t elements) {
-    step.operands.push_back({aligned(static_cast<size_t>(elements) * 4), DType::float32, {0, 0, 0, 0, row, column}, elements});
+    step.operands.push_back(
+        {aligned(static_cast<size_t>(elements) * 4), DType::float32, {0, 0, 0, 0, row, column}, elements});
     return static_cast<int>(step.operands.size()) - 1;
   }
   int emit(Opcode op, int a = 0, int b = 0, int c = 0) {
@@ -78,7 +79,8 @@ struct Bench {
 // Row-major matrices; `a_transposed`: A is stored k x m, `b_transposed`: B is stored n x k.
 Bench product(const char* form, int64_t m, int64_t n, int64_t k, bool bias_and_relu = false) {
   char label[64];
-  std::snprintf(label, sizeof label, "%s %dx%d (k=%d)%s", form, int(m), int(n), int(k), bias_and_relu ? " bias relu" : "");
+  std::snprintf(label, sizeof label, "%s %dx%d (k=%d)%s", form, int(m), int(n), int(k),
+                bias_and_relu ? " bias relu" : "");
   Bench b(label, KernelId::matmul, m, n, 2.0 * static_cast<double>(m * n * k));
   const bool a_transposed = form[0] == 'T', b_transposed = form[1] == 'T';
   b.operand(a_transposed ? 1 : k, 0, m * k);
@@ -86,8 +88,7 @@ Bench product(const char* form, int64_t m, int64_t n, int64_t k, bool bias_and_r
   b.step.attributes = {static_cast<int32_t>(k), static_cast<int32_t>(a_transposed ? m : 1),
                        static_cast<int32_t>(b_transposed ? 1 : n)};
   int value = b.emit(Opcode::accumulator);
-  if (bias_and_relu)
-    value = b.emit(Opcode::relu, b.emit(Opcode::add, value, b.emit(Opcode::load, b.operand(0, 1, n))));
+  if (bias_and_relu) value = b.emit(Opcode::relu, b.emit(Opcode::add, value, b.emit(Opcode::load, b.operand(0, 1, n))));
   b.emit(Opcode::store, value, b.operand(n, 1, m * n));
   return b;
 }
@@ -97,9 +98,9 @@ void emit_adam(Bench& b, int gradient, int64_t rows_stride, int64_t n) {
   const int p = b.operand(rows_stride, 1, n), m = b.operand(rows_stride, 1, n), v = b.operand(rows_stride, 1, n);
   const int m1 = b.emit(Opcode::multiply_add, b.emit(Opcode::subtract, gradient, b.emit(Opcode::load, m)),
                         b.constant(0.1f), b.emit(Opcode::load, m));
-  const int v1 = b.emit(Opcode::multiply_add,
-                        b.emit(Opcode::subtract, b.emit(Opcode::square, gradient), b.emit(Opcode::load, v)),
-                        b.constant(0.001f), b.emit(Opcode::load, v));
+  const int v1 =
+      b.emit(Opcode::multiply_add, b.emit(Opcode::subtract, b.emit(Opcode::square, gradient), b.emit(Opcode::load, v)),
+             b.constant(0.001f), b.emit(Opcode::load, v));
   const int scaled = b.emit(Opcode::multiply, m1, b.constant(-1e-3f));
   const int update = b.emit(Opcode::divide, scaled, b.emit(Opcode::add, b.emit(Opcode::sqrt, v1), b.constant(1e-8f)));
   const int p1 = b.emit(Opcode::add, b.emit(Opcode::load, p), update);
@@ -128,13 +129,14 @@ void emit_loss(Bench& b, int logits, int64_t rows, int64_t columns) {
   const int t = b.emit(Opcode::load, b.operand(columns, 1, rows * columns));
   const int loss = b.emit(Opcode::subtract, b.emit(Opcode::softplus, logits), b.emit(Opcode::multiply, logits, t));
   b.emit(Opcode::reduce_sum, loss, b.operand(0, 0, 1), 3);
-  const int gradient = b.emit(Opcode::multiply, b.emit(Opcode::subtract, b.emit(Opcode::sigmoid, logits), t), b.constant(0.01f));
+  const int gradient =
+      b.emit(Opcode::multiply, b.emit(Opcode::subtract, b.emit(Opcode::sigmoid, logits), t), b.constant(0.01f));
   b.emit(Opcode::store, gradient, b.operand(columns, 1, rows * columns));
   b.emit(Opcode::reduce_sum, gradient, b.operand(0, 1, columns), 1);
 }
 Bench loss(int64_t rows, int64_t columns) {
-  Bench b("loss + gradient " + std::to_string(rows) + "x" + std::to_string(columns) + " (GB/s)", KernelId::map, rows, columns,
-          12.0 * static_cast<double>(rows * columns));
+  Bench b("loss + gradient " + std::to_string(rows) + "x" + std::to_string(columns) + " (GB/s)", KernelId::map, rows,
+          columns, 12.0 * static_cast<double>(rows * columns));
   const int x = b.emit(Opcode::load, b.operand(columns, 1, rows * columns));
   emit_loss(b, x, rows, columns);
   return b;
@@ -183,8 +185,10 @@ int main(int count, char** arguments) {
       b.measure(pool, 0.01);
     }
   const double peak = median(fma);
-  std::printf("%s: fma %.1f GFLOP/s, micro-kernel in L1 %.1f (%.0f %%)\n", tier.c_str(), peak, median(l1), 100 * median(l1) / peak);
+  std::printf("%s: fma %.1f GFLOP/s, micro-kernel in L1 %.1f (%.0f %%)\n", tier.c_str(), peak, median(l1),
+              100 * median(l1) / peak);
   for (const Bench& b : benches)
-    std::printf("%-34s %7.1f  %5.1f %% of peak (best %5.1f %%)  %8.1f us\n", b.name.c_str(), median(b.rates), 100 * median(b.rates) / peak,
-                100 * *std::max_element(b.rates.begin(), b.rates.end()) / peak, median(b.micros));
+    std::printf("%-34s %7.1f  %5.1f %% of peak (best %5.1f %%)  %8.1f us\n", b.name.c_str(), median(b.rates),
+                100 * median(b.rates) / peak, 100 * *std::max_element(b.rates.begin(), b.rates.end()) / peak,
+                median(b.micros));
 }

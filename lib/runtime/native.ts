@@ -120,7 +120,7 @@ function load(): { readonly addon: Addon; readonly path: string } {
     problem: `it could not be loaded on ${process.platform}-${process.arch}, Node ${process.version}; tried\n${failures
       .map(({ place, problem }) => `    ${place}: ${problem}`)
       .join("\n")}`,
-    hint: "build it with `npm run build:native` (needs CMake and a C++17 compiler), or name a built one in NODE_VAE_ADDON",
+    hint: "in a clone, build it with `npm run build:native` (needs CMake and a C++17 compiler); where the package is installed, see that optional dependencies are; or name a built addon in NODE_VAE_ADDON",
     cause: failures.find(({ problem }) => problem !== "not there")?.cause,
   });
 }

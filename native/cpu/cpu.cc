@@ -78,23 +78,39 @@ std::string cpu_tier() {
 std::unique_ptr<Kernel> make_cpu_kernel(const ResolvedStep& step, int, const std::string& tier_name) {
   const TierKernels& tier = tier_kernels(tier_name);
   switch (step.kernel) {
-  case KernelId::map: return make_map(step, tier);
-  case KernelId::matmul: return make_matmul(step, tier);
+  case KernelId::map:
+    return make_map(step, tier);
+  case KernelId::matmul:
+    return make_matmul(step, tier);
   case KernelId::conv2d:
-  case KernelId::conv2d_input_gradient: return make_convolution(step, tier);
-  case KernelId::conv2d_weight_gradient: return make_convolution_weight_gradient(step, tier);
-  case KernelId::fold: return make_fold(step, tier);
-  case KernelId::cumulative_sum: return make_cumulative_sum(step);
-  case KernelId::sort: return make_sort(step);
-  case KernelId::cholesky: return make_cholesky(step);
-  case KernelId::triangular_solve: return make_triangular_solve(step);
-  case KernelId::gather: return make_gather(step);
-  case KernelId::scatter_add: return make_scatter_add(step, tier);
-  case KernelId::random_uniform: return make_random(step, tier.uniform);
-  case KernelId::random_normal: return make_random(step, tier.normal);
-  case KernelId::shuffled_indices: return make_shuffled_indices(step, tier);
-  case KernelId::step_index: return make_step_index(step);
-  case KernelId::count: break;
+  case KernelId::conv2d_input_gradient:
+    return make_convolution(step, tier);
+  case KernelId::conv2d_weight_gradient:
+    return make_convolution_weight_gradient(step, tier);
+  case KernelId::fold:
+    return make_fold(step, tier);
+  case KernelId::cumulative_sum:
+    return make_cumulative_sum(step);
+  case KernelId::sort:
+    return make_sort(step);
+  case KernelId::cholesky:
+    return make_cholesky(step);
+  case KernelId::triangular_solve:
+    return make_triangular_solve(step);
+  case KernelId::gather:
+    return make_gather(step);
+  case KernelId::scatter_add:
+    return make_scatter_add(step, tier);
+  case KernelId::random_uniform:
+    return make_random(step, tier.uniform);
+  case KernelId::random_normal:
+    return make_random(step, tier.normal);
+  case KernelId::shuffled_indices:
+    return make_shuffled_indices(step, tier);
+  case KernelId::step_index:
+    return make_step_index(step);
+  case KernelId::count:
+    break;
   }
   throw std::runtime_error("no CPU kernel for step kernel number " + std::to_string(static_cast<int>(step.kernel)));
 }

@@ -24,13 +24,17 @@ public:
       for (int64_t i = job * rows_per_job_, end = std::min(count_, i + rows_per_job_); i < end; ++i) {
         const int32_t index = static_cast<const int32_t*>(indices_.data)[i * indices_.strides[kRows]];
         if (index < 0 || index >= table_rows_) bad_index("gather", i, index, table_rows_);
-        if (dtype_size(out_.dtype) == 1) copy<uint8_t>(i, index);
-        else copy<uint32_t>(i, index);
+        if (dtype_size(out_.dtype) == 1)
+          copy<uint8_t>(i, index);
+        else
+          copy<uint32_t>(i, index);
       }
     };
     const int64_t jobs = ceil_div(count_, rows_per_job_);
-    if (jobs == 1) body(0, 0);
-    else context.pool->parallel_for(jobs, body);
+    if (jobs == 1)
+      body(0, 0);
+    else
+      context.pool->parallel_for(jobs, body);
   }
 
 private:
@@ -38,7 +42,8 @@ private:
     const Element* in = static_cast<const Element*>(table_.data) + index * table_stride_;
     Element* out = static_cast<Element*>(out_.data) + row * out_.strides[kRows];
     const int64_t in_step = table_.strides[kColumns], out_step = out_.strides[kColumns];
-    if (in_step == 1 && out_step == 1) std::memcpy(out, in, static_cast<size_t>(columns_) * sizeof(Element));
+    if (in_step == 1 && out_step == 1)
+      std::memcpy(out, in, static_cast<size_t>(columns_) * sizeof(Element));
     else
       for (int64_t i = 0; i < columns_; ++i) out[i * out_step] = in[i * in_step];
   }
@@ -64,11 +69,15 @@ public:
   void run(const RunContext& context) override {
     const auto body = [&](int64_t job, int) {
       const int64_t begin = job * per_job_;
-      if (by_columns_) scatter(0, out_rows_, begin, std::min(columns_, begin + per_job_));
-      else scatter(begin, std::min(out_rows_, begin + per_job_), 0, columns_);
+      if (by_columns_)
+        scatter(0, out_rows_, begin, std::min(columns_, begin + per_job_));
+      else
+        scatter(begin, std::min(out_rows_, begin + per_job_), 0, columns_);
     };
-    if (jobs_ == 1) body(0, 0);
-    else context.pool->parallel_for(jobs_, body);
+    if (jobs_ == 1)
+      body(0, 0);
+    else
+      context.pool->parallel_for(jobs_, body);
   }
 
 private:
@@ -85,7 +94,8 @@ private:
       if (index < first_row || index >= last_row) continue;
       float* to = out + index * out_.strides[kRows];
       const float* from = updates + i * updates_.strides[kRows];
-      if (contiguous && last > first) tier_.add(to + first, from + first * step, last - first);
+      if (contiguous && last > first)
+        tier_.add(to + first, from + first * step, last - first);
       else
         for (int64_t j = first; j < last; ++j) to[j * out_step] += from[j * step];
     }

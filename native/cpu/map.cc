@@ -25,8 +25,8 @@ public:
 
   void shape() {
     if (axes_ == 0) {
-      for (int d = kColumns; d > 0; --d)
-        do compact(kColumns);
+      for (int d = kColumns; d > 0; --d) do
+          compact(kColumns);
         while (merge(d - 1, d));
       // The contiguous dimension becomes the columns; one that is contiguous for other operands, the rows.
       move_best(kColumns, kColumns);
@@ -34,8 +34,8 @@ public:
     } else {
       if (all_both_) merge(kRows, kColumns);
       if (score(kRows) > score(kColumns) || space_.extent[kColumns] == 1) swap_axes();
-      if (axes_ == over_columns)
-        do compact(kOuter - 1);
+      if (axes_ == over_columns) do
+          compact(kOuter - 1);
         while (merge(kOuter - 1, kRows));
     }
   }
@@ -77,8 +77,10 @@ private:
     if (space_.extent[d] == 1) return -1;
     std::vector<int> weight(space_.operands.size(), 2);
     for (const Instruction& i : space_.program)
-      if (i.op == Opcode::store) weight[static_cast<size_t>(i.b)] = 3;
-      else if (is_reduction(i)) weight[static_cast<size_t>(i.b)] = 0;
+      if (i.op == Opcode::store)
+        weight[static_cast<size_t>(i.b)] = 3;
+      else if (is_reduction(i))
+        weight[static_cast<size_t>(i.b)] = 0;
     int total = 0;
     for (size_t i = 0; i < weight.size(); ++i)
       if (space_.operands[i].strides[d] == 1) total += weight[i];
@@ -107,7 +109,8 @@ Blocking choose_blocks(const ProgramSpace& space, bool reduces_rows) {
   const int64_t widest = reduces_rows ? 1024 : kBlockElements;
   const int64_t parts = ceil_div(columns, widest);
   const int64_t block_columns = parts == 1 ? columns : round_up(ceil_div(columns, parts), 64);
-  const int64_t block_rows = std::max<int64_t>(reduces_rows ? 32 : 1, kBlockElements / std::max<int64_t>(1, block_columns));
+  const int64_t block_rows =
+      std::max<int64_t>(reduces_rows ? 32 : 1, kBlockElements / std::max<int64_t>(1, block_columns));
   return {std::max<int64_t>(1, std::min(rows, block_rows)), std::max<int64_t>(1, block_columns)};
 }
 
@@ -116,7 +119,8 @@ public:
   MapKernel(ProgramSpace space, const TierKernels& tier, bool reduces_rows)
       : rows_(space.extent[kRows]), columns_(space.extent[kColumns]), outer_(space.outer()),
         block_(choose_blocks(space, reduces_rows)), row_blocks_(std::max<int64_t>(1, ceil_div(rows_, block_.rows))),
-        column_blocks_(std::max<int64_t>(1, ceil_div(columns_, block_.columns))), program_(std::move(space), tier, row_blocks_, column_blocks_) {
+        column_blocks_(std::max<int64_t>(1, ceil_div(columns_, block_.columns))),
+        program_(std::move(space), tier, row_blocks_, column_blocks_) {
     const int64_t per_block = block_.rows * block_.columns;
     blocks_per_job_ = std::max<int64_t>(1, kBlockElements / 2 / std::max<int64_t>(1, per_block));
   }
@@ -128,11 +132,14 @@ public:
     const int64_t blocks = outer_ * row_blocks_ * column_blocks_;
     const auto body = [&](int64_t job, int thread) {
       const int64_t end = std::min(blocks, (job + 1) * blocks_per_job_);
-      for (int64_t i = job * blocks_per_job_; i < end; ++i) program_.run(block(i), context.shared, context.local[thread]);
+      for (int64_t i = job * blocks_per_job_; i < end; ++i)
+        program_.run(block(i), context.shared, context.local[thread]);
     };
     const int64_t jobs = ceil_div(blocks, blocks_per_job_);
-    if (jobs == 1) body(0, 0);
-    else context.pool->parallel_for(jobs, body);
+    if (jobs == 1)
+      body(0, 0);
+    else
+      context.pool->parallel_for(jobs, body);
     program_.finish(context.shared, *context.pool);
   }
 

@@ -107,8 +107,10 @@ public:
       for (int64_t i = job * units_per_job_; i < end; ++i) run_unit(i, context.shared, context.local[thread]);
     };
     const int64_t jobs = ceil_div(units, units_per_job_);
-    if (jobs == 1) body(0, 0);
-    else context.pool->parallel_for(jobs, body);
+    if (jobs == 1)
+      body(0, 0);
+    else
+      context.pool->parallel_for(jobs, body);
     program_.finish(context.shared, *context.pool);
   }
 
@@ -170,8 +172,8 @@ private:
 
   void pack_a(const Unit& u, int64_t start, int64_t depth) const {
     for_each_tile(u.rows, [&](int64_t row, int64_t count) {
-      const PackCall pack{u.a + row * g_.a_row + start * g_.a_k, g_.a_k, g_.a_row, depth, count, count,
-                          u.packed_a + row * depth};
+      const PackCall pack{
+          u.a + row * g_.a_row + start * g_.a_k, g_.a_k, g_.a_row, depth, count, count, u.packed_a + row * depth};
       tier_.pack_rows(&pack);
     });
   }

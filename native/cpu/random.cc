@@ -16,13 +16,16 @@ public:
     constexpr int64_t chunk = 8192; // a multiple of the four lanes of a block
     const auto body = [&](int64_t job, int) {
       const int64_t first = job * chunk;
-      const NoiseCall call{out_ + first, std::min(chunk, count_ - first), static_cast<uint32_t>(first / 4),
-                           stream_,      context.step,                    context.seed};
+      const NoiseCall call{
+          out_ + first, std::min(chunk, count_ - first), static_cast<uint32_t>(first / 4), stream_, context.step,
+          context.seed};
       fill_(&call);
     };
     const int64_t jobs = ceil_div(count_, chunk);
-    if (jobs == 1) body(0, 0);
-    else context.pool->parallel_for(jobs, body);
+    if (jobs == 1)
+      body(0, 0);
+    else
+      context.pool->parallel_for(jobs, body);
   }
 
 private:
@@ -43,9 +46,9 @@ public:
   void run(const RunContext& context) override {
     if (!shuffle_ || rows_ <= 1 || (stride_ != 1 && batch_ > 1)) {
       for (int64_t i = 0; i < batch_; ++i)
-        out_[i * stride_] = static_cast<int32_t>(batch_index(context.step, static_cast<uint32_t>(batch_),
-                                                             static_cast<uint32_t>(i), rows_, shuffle_, stream_,
-                                                             context.seed));
+        out_[i * stride_] =
+            static_cast<int32_t>(batch_index(context.step, static_cast<uint32_t>(batch_), static_cast<uint32_t>(i),
+                                             rows_, shuffle_, stream_, context.seed));
       return;
     }
     uint64_t position = context.step * static_cast<uint64_t>(batch_);

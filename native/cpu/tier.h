@@ -20,7 +20,7 @@ enum Id : int {
 #include "../ops.def"
   count
 };
-}
+} // namespace opcode
 
 // The part of a value that one tile holds: rows of contiguous floats, `stride` floats apart (0: one row for all).
 struct TileView {
@@ -126,8 +126,8 @@ constexpr int kMaximumDotColumns = 4;
 
 struct TierKernels {
   const char* name;
-  int lanes;         // floats per vector
-  int micro_rows;    // largest register tile: micro_rows x (micro_vectors * lanes)
+  int lanes;      // floats per vector
+  int micro_rows; // largest register tile: micro_rows x (micro_vectors * lanes)
   int micro_vectors;
 
   // By instruction and by the set of uniform arguments (bit i = argument i). Null where there is no such form:

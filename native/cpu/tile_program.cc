@@ -29,9 +29,15 @@ float* TileProgram::partial(const Reduction& reduction, const Block& block, char
   const int64_t rows = space_.extent[kRows], columns = space_.extent[kColumns];
   int64_t at = 0;
   switch (reduction.axes) {
-  case over_rows: at = (block.outer * row_blocks_ + block.row_block) * columns + block.column; break;
-  case over_columns: at = (block.outer * column_blocks_ + block.column_block) * rows + block.row; break;
-  default: at = (block.outer * row_blocks_ + block.row_block) * column_blocks_ + block.column_block; break;
+  case over_rows:
+    at = (block.outer * row_blocks_ + block.row_block) * columns + block.column;
+    break;
+  case over_columns:
+    at = (block.outer * column_blocks_ + block.column_block) * rows + block.row;
+    break;
+  default:
+    at = (block.outer * row_blocks_ + block.row_block) * column_blocks_ + block.column_block;
+    break;
   }
   return reinterpret_cast<float*>(shared + reduction.offset) + at;
 }
@@ -39,7 +45,8 @@ float* TileProgram::partial(const Reduction& reduction, const Block& block, char
 TileView TileProgram::view(const Place& place, const Frame& frame) const {
   const Block& block = *frame.block;
   switch (place.home) {
-  case Home::uniform: return {frame.uniforms + place.index, 0};
+  case Home::uniform:
+    return {frame.uniforms + place.index, 0};
   case Home::slot:
     return {frame.slots + place.index * round_up(tile_elements_, 16), place.extent == Extent::full ? frame.columns : 0};
   case Home::operand: {
@@ -52,7 +59,8 @@ TileView TileProgram::view(const Place& place, const Frame& frame) const {
     return {const_cast<float*>(block.accumulator) + (frame.row - block.row) * block.accumulator_stride +
                 (frame.column - block.column),
             block.accumulator_stride};
-  case Home::none: break;
+  case Home::none:
+    break;
   }
   return {nullptr, 0};
 }
@@ -87,8 +95,8 @@ void TileProgram::execute(const TileStep& step, const Frame& frame) const {
     return load ? tier_.load(&call) : tier_.store(&call);
   }
   case Action::broadcast: {
-    const TransferCall call{
-        1, columns, view(step.in[0], frame).data, ElementType::float32, 0, 0, view(step.out, frame)};
+    const TransferCall call{1, columns, view(step.in[0], frame).data, ElementType::float32,
+                            0, 0,       view(step.out, frame)};
     return tier_.load(&call);
   }
   case Action::reduce: {
@@ -135,8 +143,11 @@ void TileProgram::run(const Block& block, char* shared, char* local) const {
   frame.rows = frame.columns = 1;
   for (const TileStep& step : prelude_) execute(step, frame);
   for (const Reduction& reduction : reductions_) {
-    const int64_t count = (reduction.axes & over_rows ? 1 : block.rows) * (reduction.axes & over_columns ? 1 : block.columns);
-    const int64_t results = reduction.axes == over_rows ? block.columns : reduction.axes == over_columns ? block.rows : count;
+    const int64_t count =
+        (reduction.axes & over_rows ? 1 : block.rows) * (reduction.axes & over_columns ? 1 : block.columns);
+    const int64_t results = reduction.axes == over_rows      ? block.columns
+                            : reduction.axes == over_columns ? block.rows
+                                                             : count;
     std::fill_n(partial(reduction, block, shared), results,
                 reduction.maximum ? -std::numeric_limits<float>::infinity() : 0.0f);
   }
@@ -187,12 +198,17 @@ void TileProgram::finish(char* shared, Pool& pool) const {
   constexpr int64_t kPartials = 1 << 15; // per chunk of parallel work
   for (const Reduction& reduction : reductions_) {
     const int64_t partials = partial_elements(reduction);
-    const int64_t parts = (reduction.axes & over_rows ? row_blocks_ : 1) * (reduction.axes & over_columns ? column_blocks_ : 1);
+    const int64_t parts =
+        (reduction.axes & over_rows ? row_blocks_ : 1) * (reduction.axes & over_columns ? column_blocks_ : 1);
     const int64_t results = partials / parts;
     const int64_t chunk = std::max<int64_t>(1, kPartials / parts);
-    const auto body = [&](int64_t i, int) { combine(reduction, shared, i * chunk, std::min(results, (i + 1) * chunk)); };
-    if (results <= chunk) body(0, 0);
-    else pool.parallel_for(ceil_div(results, chunk), body);
+    const auto body = [&](int64_t i, int) {
+      combine(reduction, shared, i * chunk, std::min(results, (i + 1) * chunk));
+    };
+    if (results <= chunk)
+      body(0, 0);
+    else
+      pool.parallel_for(ceil_div(results, chunk), body);
   }
 }
 

@@ -168,7 +168,8 @@ int main(int count, char** arguments) { // an argument: how many plans
     if (changed)
       for (int64_t i = pick(1, 3); i > 0; --i) {
         int32_t& word = words[static_cast<size_t>(pick(0, static_cast<int64_t>(words.size()) - 1))];
-        const int32_t choices[] = {static_cast<int32_t>(pick(-2, 12)), word + static_cast<int32_t>(pick(-3, 3)),
+        const int32_t choices[] = {static_cast<int32_t>(pick(-2, 12)),
+                                   static_cast<int32_t>(std::clamp<int64_t>(word + pick(-3, 3), INT32_MIN, INT32_MAX)),
                                    INT32_MAX, INT32_MIN, int32_t{1} << pick(0, 30)};
         word = choices[pick(0, 4)];
       }

@@ -21,7 +21,7 @@ std::mt19937 generator(1);
 #define CHECK(condition, ...)                                                                                          \
   do {                                                                                                                 \
     ++checks;                                                                                                          \
-    if (!(condition) && ++failures < 40) std::printf("line %d: ", __LINE__), std::printf(__VA_ARGS__), std::puts("");   \
+    if (!(condition) && ++failures < 40) std::printf("line %d: ", __LINE__), std::printf(__VA_ARGS__), std::puts("");  \
   } while (0)
 
 int64_t pick(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(generator); }
@@ -35,9 +35,12 @@ struct Buffer {
   Buffer() = default;
   Buffer(int64_t n, DType type) : dtype(type), elements(n), bytes(new char[static_cast<size_t>(n) * dtype_size(type)]) {
     for (int64_t i = 0; i < n; ++i) {
-      if (type == DType::float32) floats()[i] = normal();
-      else if (type == DType::int32) ints()[i] = static_cast<int32_t>(pick(-1000, 1000));
-      else reinterpret_cast<uint8_t*>(bytes.get())[i] = static_cast<uint8_t>(pick(0, 255));
+      if (type == DType::float32)
+        floats()[i] = normal();
+      else if (type == DType::int32)
+        ints()[i] = static_cast<int32_t>(pick(-1000, 1000));
+      else
+        reinterpret_cast<uint8_t*>(bytes.get())[i] = static_cast<uint8_t>(pick(0, 255));
     }
   }
   float* floats() { return reinterpret_cast<float*>(bytes.get()); }
@@ -99,7 +102,9 @@ struct Case {
   void run(const std::string& tier, int threads, uint64_t seed = 7, uint64_t counter = 3) {
     const auto kernel = make_cpu_kernel(step, threads, tier);
     Pool pool(threads);
-    const auto scratch = [](size_t bytes) { return static_cast<char*>(std::aligned_alloc(64, (bytes + 64) / 64 * 64)); };
+    const auto scratch = [](size_t bytes) {
+      return static_cast<char*>(std::aligned_alloc(64, (bytes + 64) / 64 * 64));
+    };
     char* shared = scratch(kernel->shared_bytes());
     std::vector<char*> local;
     for (int i = 0; i < threads; ++i) local.push_back(scratch(kernel->local_bytes()));
@@ -116,43 +121,80 @@ struct Case {
 
 double apply(Opcode op, double a, double b, double c) {
   switch (op) {
-  case Opcode::negate: return -a;
-  case Opcode::absolute: return std::fabs(a);
-  case Opcode::sign: return a > 0 ? 1 : a < 0 ? -1 : a;
-  case Opcode::reciprocal: return 1 / a;
-  case Opcode::square: return a * a;
-  case Opcode::sqrt: return std::sqrt(a);
-  case Opcode::exp: return std::exp(a);
-  case Opcode::expm1: return std::expm1(a);
-  case Opcode::log: return std::log(a);
-  case Opcode::log1p: return std::log1p(a);
-  case Opcode::tanh: return std::tanh(a);
-  case Opcode::sigmoid: return 1 / (1 + std::exp(-a));
-  case Opcode::softplus: return std::fmax(a, 0) + std::log1p(std::exp(-std::fabs(a))) + (a != a ? a : 0);
-  case Opcode::relu: return a < 0 ? 0 : a;
-  case Opcode::floor: return std::floor(a);
-  case Opcode::sin: return std::sin(a);
-  case Opcode::cos: return std::cos(a);
-  case Opcode::is_finite: return std::isfinite(a);
-  case Opcode::add: return a + b;
-  case Opcode::subtract: return a - b;
-  case Opcode::multiply: return a * b;
-  case Opcode::divide: return a / b;
-  case Opcode::maximum: return a != a || b != b ? std::nan("") : std::fmax(a, b);
-  case Opcode::minimum: return a != a || b != b ? std::nan("") : std::fmin(a, b);
-  case Opcode::less: return a < b;
-  case Opcode::less_equal: return a <= b;
-  case Opcode::equal: return a == b;
-  case Opcode::where: return a != 0 ? b : c;
-  case Opcode::multiply_add: return a * b + c;
-  case Opcode::interpolate: return a + c * (b - a);
-  case Opcode::interpolate_square: return a + c * (b * b - a);
-  case Opcode::subtract_product: return a - b * c;
-  case Opcode::divide_root: return a / (std::sqrt(b) + c);
-  case Opcode::sqrt_add: return std::sqrt(a) + b;
-  case Opcode::add_relu: return a + b < 0 ? 0 : a + b;
-  case Opcode::where_positive: return a > 0 ? b : 0;
-  default: return std::nan("");
+  case Opcode::negate:
+    return -a;
+  case Opcode::absolute:
+    return std::fabs(a);
+  case Opcode::sign:
+    return a > 0 ? 1 : a < 0 ? -1 : a;
+  case Opcode::reciprocal:
+    return 1 / a;
+  case Opcode::square:
+    return a * a;
+  case Opcode::sqrt:
+    return std::sqrt(a);
+  case Opcode::exp:
+    return std::exp(a);
+  case Opcode::expm1:
+    return std::expm1(a);
+  case Opcode::log:
+    return std::log(a);
+  case Opcode::log1p:
+    return std::log1p(a);
+  case Opcode::tanh:
+    return std::tanh(a);
+  case Opcode::sigmoid:
+    return 1 / (1 + std::exp(-a));
+  case Opcode::softplus:
+    return std::fmax(a, 0) + std::log1p(std::exp(-std::fabs(a))) + (a != a ? a : 0);
+  case Opcode::relu:
+    return a < 0 ? 0 : a;
+  case Opcode::floor:
+    return std::floor(a);
+  case Opcode::sin:
+    return std::sin(a);
+  case Opcode::cos:
+    return std::cos(a);
+  case Opcode::is_finite:
+    return std::isfinite(a);
+  case Opcode::add:
+    return a + b;
+  case Opcode::subtract:
+    return a - b;
+  case Opcode::multiply:
+    return a * b;
+  case Opcode::divide:
+    return a / b;
+  case Opcode::maximum:
+    return a != a || b != b ? std::nan("") : std::fmax(a, b);
+  case Opcode::minimum:
+    return a != a || b != b ? std::nan("") : std::fmin(a, b);
+  case Opcode::less:
+    return a < b;
+  case Opcode::less_equal:
+    return a <= b;
+  case Opcode::equal:
+    return a == b;
+  case Opcode::where:
+    return a != 0 ? b : c;
+  case Opcode::multiply_add:
+    return a * b + c;
+  case Opcode::interpolate:
+    return a + c * (b - a);
+  case Opcode::interpolate_square:
+    return a + c * (b * b - a);
+  case Opcode::subtract_product:
+    return a - b * c;
+  case Opcode::divide_root:
+    return a / (std::sqrt(b) + c);
+  case Opcode::sqrt_add:
+    return std::sqrt(a) + b;
+  case Opcode::add_relu:
+    return a + b < 0 ? 0 : a + b;
+  case Opcode::where_positive:
+    return a > 0 ? b : 0;
+  default:
+    return std::nan("");
   }
 }
 
@@ -186,7 +228,8 @@ std::vector<std::vector<double>> reference(const Case& c) {
     for (size_t i = 0; i < s.program.size(); ++i) {
       const Instruction& in = s.program[i];
       const auto v = [&](int32_t k) { return value[static_cast<size_t>(k)]; };
-      if (in.op == Opcode::load) value[i] = before[buffer(in.a)][offset(in.a)];
+      if (in.op == Opcode::load)
+        value[i] = before[buffer(in.a)][offset(in.a)];
       else if (in.op == Opcode::constant) {
         float x;
         std::memcpy(&x, &in.a, 4);
@@ -196,8 +239,10 @@ std::vector<std::vector<double>> reference(const Case& c) {
         for (int32_t k = 0; k < s.attributes[0]; ++k)
           value[i] += before[buffer(0)][offset(0) + static_cast<size_t>(k * s.attributes[1])] *
                       before[buffer(1)][offset(1) + static_cast<size_t>(k * s.attributes[2])];
-      } else if (in.op == Opcode::store) result[buffer(in.b)][offset(in.b)] = v(in.a);
-      else if (in.op == Opcode::reduce_sum) result[buffer(in.b)][offset(in.b)] += v(in.a);
+      } else if (in.op == Opcode::store)
+        result[buffer(in.b)][offset(in.b)] = v(in.a);
+      else if (in.op == Opcode::reduce_sum)
+        result[buffer(in.b)][offset(in.b)] += v(in.a);
       else if (in.op == Opcode::reduce_max) {
         double& r = result[buffer(in.b)][offset(in.b)];
         r = std::fmax(r, v(in.a));
@@ -236,7 +281,8 @@ void check(Case& c, const char* what, double tolerance) {
         for (const double x : expected[i]) scale = std::isfinite(x) ? std::fmax(scale, std::fabs(x)) : scale;
         for (int64_t j = 0; j < c.buffers[i].elements; ++j) {
           const double x = c.buffers[i].at(j), y = expected[i][static_cast<size_t>(j)];
-          if (!(x == y || (x != x && y != y))) worst = std::fmax(worst, x - y == x - y ? std::fabs(x - y) / scale : 1e9);
+          if (!(x == y || (x != x && y != y)))
+            worst = std::fmax(worst, x - y == x - y ? std::fabs(x - y) / scale : 1e9);
         }
       }
       CHECK(worst <= tolerance, "%s on %s [%d %d %d %d | %d %d]: error %g", what, tier.c_str(), int(c.step.space[0]),
@@ -269,10 +315,11 @@ void random_programs() {
       values.push_back(c.load(c.operand(mask, type, order, pick(0, 3) == 0 ? pick(1, 5) : 0)));
     }
     values.push_back(c.constant(normal()));
-    const Opcode safe[] = {Opcode::add,     Opcode::subtract, Opcode::multiply, Opcode::maximum,      Opcode::minimum,
-                           Opcode::where,   Opcode::tanh,     Opcode::relu,     Opcode::multiply_add, Opcode::sigmoid,
-                           Opcode::negate,  Opcode::sin,      Opcode::add_relu, Opcode::interpolate, Opcode::interpolate_square,
-                           Opcode::where_positive};
+    const Opcode safe[] = {
+        Opcode::add,           Opcode::subtract, Opcode::multiply, Opcode::maximum,      Opcode::minimum,
+        Opcode::where,         Opcode::tanh,     Opcode::relu,     Opcode::multiply_add, Opcode::sigmoid,
+        Opcode::negate,        Opcode::sin,      Opcode::add_relu, Opcode::interpolate,  Opcode::interpolate_square,
+        Opcode::where_positive};
     const auto any = [&] { return values[static_cast<size_t>(pick(0, static_cast<int64_t>(values.size()) - 1))]; };
     for (int i = static_cast<int>(pick(0, 8)); i > 0; --i) {
       const int bounded = c.emit(Opcode::tanh, any()); // keeps values of a size that the tolerance can speak about
@@ -296,7 +343,7 @@ void random_programs() {
 }
 
 void shaped_reductions() {
-  const int64_t shapes[][3] = {{1, 128, 784}, {1, 1, 100000}, {1, 100000, 1}, {1, 20000, 3},  {1, 3, 20000},
+  const int64_t shapes[][3] = {{1, 128, 784}, {1, 1, 100000}, {1, 100000, 1}, {1, 20000, 3}, {1, 3, 20000},
                                {1, 1, 1},     {500, 2, 3},    {4, 1, 1000},   {1, 784, 128}, {100, 1, 20}};
   for (const auto& shape : shapes)
     for (int axes = 1; axes <= 3; ++axes) {
@@ -346,9 +393,12 @@ void matrix_products() {
     const auto matrix = [&](int64_t extent, int form, int dimension, bool shared) {
       ResolvedOperand o{};
       int64_t k_stride = 1, size = 0;
-      if (form == 4) o.strides[dimension] = 2 * k + 3, k_stride = 2, size = extent * (2 * k + 3);
-      else if (form % 2 == 0) o.strides[dimension] = k + pad, size = extent * (k + pad);
-      else o.strides[dimension] = 1, k_stride = extent + pad, size = k * (extent + pad);
+      if (form == 4)
+        o.strides[dimension] = 2 * k + 3, k_stride = 2, size = extent * (2 * k + 3);
+      else if (form % 2 == 0)
+        o.strides[dimension] = k + pad, size = extent * (k + pad);
+      else
+        o.strides[dimension] = 1, k_stride = extent + pad, size = k * (extent + pad);
       if (!shared) o.strides[3] = size, o.strides[1] = size * c.step.space[3];
       const int64_t last = (extent - 1) * o.strides[dimension] + (k - 1) * k_stride + 1;
       c.buffers.emplace_back((shared ? 0 : (batches - 1) * size) + last, DType::float32);
@@ -361,14 +411,16 @@ void matrix_products() {
     c.step.attributes = {static_cast<int32_t>(k), a_k, b_k};
     const int product = c.emit(Opcode::accumulator);
     const int kind = static_cast<int>(pick(0, 3));
-    if (kind == 0) c.emit(Opcode::store, product, c.operand(63, DType::float32, {0, 1, 2, 3, 4, 5}, pick(0, 3)));
+    if (kind == 0)
+      c.emit(Opcode::store, product, c.operand(63, DType::float32, {0, 1, 2, 3, 4, 5}, pick(0, 3)));
     else {
       const int bias = c.load(c.operand(32)), other = c.load(c.operand(63));
       const int y = c.emit(Opcode::relu, c.emit(Opcode::add, product, bias));
       const int z = c.emit(Opcode::multiply, y, other);
       std::vector<int> order = {0, 1, 2, 3, 4, 5};
       if (kind == 3) order = {0, 1, 2, 3, 5, 4};
-      c.emit(Opcode::store, z, kind == 2 ? c.operand(63, DType::float32, order, 0, 3) : c.operand(63, DType::float32, order));
+      c.emit(Opcode::store, z,
+             kind == 2 ? c.operand(63, DType::float32, order, 0, 3) : c.operand(63, DType::float32, order));
       c.emit(Opcode::reduce_sum, z, c.operand(47), 1);
       c.emit(Opcode::reduce_sum, y, c.operand(31), 2);
       c.emit(Opcode::reduce_max, z, c.operand(15), 3);
@@ -402,7 +454,8 @@ void indexing() {
       Buffer indices(130, DType::int32);
       for (int i = 0; i < 130; ++i) indices.ints()[i] = static_cast<int32_t>(pick(0, 49));
       c.step.attributes = {50, static_cast<int32_t>(columns)};
-      c.step.operands = {{table.bytes.get(), type, {0, 0, 0, 0, 0, 1}, 0}, {indices.ints(), DType::int32, {0, 0, 0, 0, 1, 0}, 0}};
+      c.step.operands = {{table.bytes.get(), type, {0, 0, 0, 0, 0, 1}, 0},
+                         {indices.ints(), DType::int32, {0, 0, 0, 0, 1, 0}, 0}};
       c.buffer_of = {-1, -1};
       c.operand(63, type);
       c.run(cpu_available_tiers()[0], 2);
@@ -414,8 +467,11 @@ void indexing() {
       std::string message;
       try {
         c.run(cpu_available_tiers()[0], 2);
-      } catch (const KernelError& e) { message = e.what(); }
-      CHECK(message.find("50") != std::string::npos && message.find("77") != std::string::npos, "gather: \"%s\"", message.c_str());
+      } catch (const KernelError& e) {
+        message = e.what();
+      }
+      CHECK(message.find("50") != std::string::npos && message.find("77") != std::string::npos, "gather: \"%s\"",
+            message.c_str());
     }
     for (const std::string& tier : cpu_available_tiers())
       for (int threads = 1; threads <= 3; ++threads) {
@@ -455,7 +511,8 @@ void noise() {
         const PhiloxBlock block = philox(static_cast<uint32_t>(i / 4), 42, counter, seed);
         exact &= u.buffers[0].floats()[i] == static_cast<float>(block.word[i % 4] >> 8) / 16777216.0f;
         const uint32_t w0 = block.word[i % 4 / 2 * 2] >> 8, w1 = block.word[i % 4 / 2 * 2 + 1] >> 8;
-        const double radius = std::sqrt(-2 * std::log((w0 + 1.0) / 16777216.0)), angle = 6.283185307179586 * w1 / 16777216.0;
+        const double radius = std::sqrt(-2 * std::log((w0 + 1.0) / 16777216.0)),
+                     angle = 6.283185307179586 * w1 / 16777216.0;
         const double expected = radius * (i % 2 == 0 ? std::cos(angle) : std::sin(angle));
         worst = std::fmax(worst, std::fabs(g.buffers[0].floats()[i] - expected) / std::fmax(1e-3, std::fabs(expected)));
       }
@@ -498,12 +555,24 @@ void accuracy(bool verbose) {
     Opcode op;
     double low, high, bound;
   };
-  const Function functions[] = {{Opcode::exp, -87.3, 89, 2},     {Opcode::expm1, -30, 89, 4},     {Opcode::log, 1e-38, 3e38, 2},
-                                {Opcode::log, 0.4, 2.5, 2},      {Opcode::log1p, -0.999, 10, 4},  {Opcode::log1p, 1e-30, 1e30, 4},
-                                {Opcode::tanh, -12, 12, 2},      {Opcode::tanh, 1e-30, 1, 2},     {Opcode::sigmoid, -87, 30, 4},
-                                {Opcode::sigmoid, -20, 20, 2.5}, {Opcode::softplus, -87, 100, 4}, {Opcode::sin, -10, 10, 4},
-                                {Opcode::sin, -4e6, 4e6, 4},     {Opcode::sin, 1e-20, 1e30, 4},   {Opcode::cos, -10, 10, 4},
-                                {Opcode::cos, -4e6, 4e6, 4},     {Opcode::sqrt, 1e-37, 1e38, 0},  {Opcode::floor, -1e3, 1e3, 0},
+  const Function functions[] = {{Opcode::exp, -87.3, 89, 2},
+                                {Opcode::expm1, -30, 89, 4},
+                                {Opcode::log, 1e-38, 3e38, 2},
+                                {Opcode::log, 0.4, 2.5, 2},
+                                {Opcode::log1p, -0.999, 10, 4},
+                                {Opcode::log1p, 1e-30, 1e30, 4},
+                                {Opcode::tanh, -12, 12, 2},
+                                {Opcode::tanh, 1e-30, 1, 2},
+                                {Opcode::sigmoid, -87, 30, 4},
+                                {Opcode::sigmoid, -20, 20, 2.5},
+                                {Opcode::softplus, -87, 100, 4},
+                                {Opcode::sin, -10, 10, 4},
+                                {Opcode::sin, -4e6, 4e6, 4},
+                                {Opcode::sin, 1e-20, 1e30, 4},
+                                {Opcode::cos, -10, 10, 4},
+                                {Opcode::cos, -4e6, 4e6, 4},
+                                {Opcode::sqrt, 1e-37, 1e38, 0},
+                                {Opcode::floor, -1e3, 1e3, 0},
                                 {Opcode::reciprocal, 1e-30, 1e30, 0.51}};
   for (const std::string& tier : cpu_available_tiers())
     for (const Function& f : functions) {
@@ -514,8 +583,8 @@ void accuracy(bool verbose) {
       const bool logarithmic = f.low > 0 && f.high / f.low > 1e3;
       for (int64_t i = 0; i < n; ++i) {
         const double u = static_cast<double>(i) / static_cast<double>(n - 1);
-        c.buffers[0].floats()[i] = static_cast<float>(logarithmic ? std::exp(std::log(f.low) + u * std::log(f.high / f.low))
-                                                                  : f.low + u * (f.high - f.low));
+        c.buffers[0].floats()[i] = static_cast<float>(
+            logarithmic ? std::exp(std::log(f.low) + u * std::log(f.high / f.low)) : f.low + u * (f.high - f.low));
       }
       c.run(tier, 1);
       double worst = 0;
@@ -525,10 +594,13 @@ void accuracy(bool verbose) {
         const double e = ulps(c.buffers[1].floats()[i], apply(f.op, in, 0, 0));
         if (e > worst) worst = e, where = in;
       }
-      if (verbose) std::printf("%-9s %-10s [%g, %g]: %.2f ulp at %.9g\n", tier.c_str(), opcode_name(f.op), f.low, f.high, worst, where);
+      if (verbose)
+        std::printf("%-9s %-10s [%g, %g]: %.2f ulp at %.9g\n", tier.c_str(), opcode_name(f.op), f.low, f.high, worst,
+                    where);
       CHECK(worst <= f.bound, "%s on %s: %.2f ulp at %.9g", opcode_name(f.op), tier.c_str(), worst, where);
     }
-  const float edges[] = {0.0f, -0.0f, INFINITY, -INFINITY, NAN, -1.0f, 1.0f, 200.0f, -200.0f, 3e38f, -3e38f, 1e-38f, 0.5f, -0.5f, -1.5f, 1e9f};
+  const float edges[] = {0.0f,    -0.0f, INFINITY, -INFINITY, NAN,  -1.0f, 1.0f,  200.0f,
+                         -200.0f, 3e38f, -3e38f,   1e-38f,    0.5f, -0.5f, -1.5f, 1e9f};
   for (const std::string& tier : cpu_available_tiers())
     for (int op = static_cast<int>(Opcode::negate); op < static_cast<int>(Opcode::count); ++op)
       for (const float a : edges)
@@ -542,9 +614,12 @@ void accuracy(bool verbose) {
           if (opcode_arity(static_cast<Opcode>(op)) > 2) continue;
           const float got = c.buffers[2].floats()[2];
           const float expected = static_cast<float>(apply(static_cast<Opcode>(op), a, b, 0));
-          const bool zero_sign = static_cast<Opcode>(op) >= Opcode::maximum || static_cast<Opcode>(op) == Opcode::relu || std::signbit(got) == std::signbit(expected) || expected != 0;
+          const bool zero_sign = static_cast<Opcode>(op) >= Opcode::maximum ||
+                                 static_cast<Opcode>(op) == Opcode::relu ||
+                                 std::signbit(got) == std::signbit(expected) || expected != 0;
           CHECK((ulps(got, expected) <= 4 || std::fabs(got - expected) < 1e-30) && (expected != expected || zero_sign),
-                "%s(%g, %g) on %s = %g, not %g", opcode_name(static_cast<Opcode>(op)), a, b, tier.c_str(), got, expected);
+                "%s(%g, %g) on %s = %g, not %g", opcode_name(static_cast<Opcode>(op)), a, b, tier.c_str(), got,
+                expected);
           if (opcode_arity(static_cast<Opcode>(op)) < 2) break;
         }
 }
