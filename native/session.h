@@ -53,7 +53,8 @@ public:
 
   const Plan& plan() const { return plan_; }
   size_t arena_bytes() const { return arena_.bytes(); }
-  size_t scratch_bytes() const { return shared_.bytes() + local_memory_.bytes(); }
+  // Partial results, tiles, and the copy of the weights that divergence goes back to.
+  size_t scratch_bytes() const { return shared_.bytes() + local_memory_.bytes() + snapshot_.bytes(); }
   size_t resident_bytes() const;
 
   // Runs on the context's thread. Throws KernelError (or std::bad_alloc); the weights are then those from before

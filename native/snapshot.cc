@@ -35,7 +35,10 @@ void Snapshot::confirm(uint64_t step) {
   for (size_t slot = 0; slot < written_.size(); ++slot) {
     if (!written_[slot]) continue;
     const AlignedMemory& weights = (*residents_)[slot]->memory;
-    if (copies_[slot].bytes() == 0) copies_[slot] = AlignedMemory(weights.bytes());
+    if (copies_[slot].bytes() == 0) {
+      copies_[slot] = AlignedMemory(weights.bytes());
+      bytes_.fetch_add(copies_[slot].bytes(), std::memory_order_relaxed);
+    }
     std::memcpy(copies_[slot].data(), weights.data(), weights.bytes());
   }
   step_ = step;

@@ -10,6 +10,7 @@
 // A copy that is restorable but not replayable gives older good weights than the newest possible, which beats none.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -38,6 +39,8 @@ public:
   // A run has ended (or was taken back) with the weights standing at next_step.
   void end_run(uint64_t next_step, bool changed);
   void drop() { valid_ = false; }
+  // May be asked on another thread than the one that copies.
+  size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
 
 private:
   const std::vector<std::shared_ptr<Resident>>* residents_ = nullptr;
@@ -48,6 +51,7 @@ private:
   bool replayable_ = false;
   uint64_t step_ = 0;
   std::vector<AlignedMemory> copies_; // by slot; empty for residents that are only read
+  std::atomic<size_t> bytes_{0};
 
   uint64_t next_step_ = 0;
   uint64_t seed_ = 0;

@@ -21,7 +21,7 @@ export interface MemoryUse {
   readonly optimizer: number;
   /** Training data, while training. */
   readonly data: number;
-  /** Intermediate results of compiled graphs. */
+  /** Intermediate results of compiled graphs and, while training, the copy of the weights that divergence goes back to. */
   readonly sessions: number;
 }
 
