@@ -4,27 +4,11 @@ import * as graph from "../lib/graph/index.js";
 import { evaluate, input, isTensor, type Tensor } from "../lib/graph/index.js";
 import * as face from "../lib/ops/index.js";
 import { createOps, type NdArray, ndarray, type Ops } from "../lib/ops/index.js";
+import { expectClose, values } from "./support/arrays.js";
 import { numbers } from "./support/feeds.js";
 
 const ops = createOps({ threads: 2 });
 afterAll(() => ops.dispose());
-
-const values = (shape: readonly number[], low = -2, high = 2, offset = 0): NdArray => {
-  const count = shape.reduce((product, dimension) => product * dimension, 1);
-  return ndarray(
-    numbers(count, offset).map((u) => low + u * (high - low)),
-    shape,
-  );
-};
-
-function expectClose(actual: ArrayLike<number>, expected: ArrayLike<number>, relative = 1e-5, absolute = 1e-6): void {
-  expect(actual.length).toBe(expected.length);
-  for (let i = 0; i < expected.length; i++) {
-    const [a, e] = [actual[i]!, expected[i]!];
-    if (Math.abs(a - e) <= absolute + relative * Math.abs(e) || Object.is(a, e)) continue;
-    expect.fail(`element ${i}: ${a}, not ${e}`);
-  }
-}
 
 const x = values([3, 4]);
 const positive = values([3, 4], 0.3, 3);

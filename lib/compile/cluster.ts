@@ -72,8 +72,8 @@ export class Clusters {
   }
 
   #placeKernel(node: Tensor): void {
-    const kind = isProduct(node) ? "product" : "special";
-    const cluster = this.#open(kind, node, node.shape, isProduct(node) ? productSplit(node) : undefined);
+    const [kind, split] = isProduct(node) ? (["product", productSplit(node)] as const) : (["special", undefined] as const);
+    const cluster = this.#open(kind, node, node.shape, split);
     this.#add(cluster, node, []);
   }
 
