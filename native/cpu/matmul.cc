@@ -2,9 +2,10 @@
 // is still in cache (Goto & van de Geijn 2008, "Anatomy of high-performance matrix multiplication").
 //
 // A unit of work is one block of rows times one panel of columns, or a group of panels where the block of A must be
-// packed first. It packs its own panel of B just before use, so that the panel is in the second-level cache when the
-// micro-kernel streams it, once for all row tiles of the block. Each element of the result is accumulated over the
-// whole of k by one thread, in order, whatever the blocking.
+// packed first. Where there is one block of rows, the unit packs its own panel of B just before use, so that the panel
+// is in the second-level cache when the micro-kernel streams it, once for all row tiles of the block. Several blocks
+// share panels that are packed once, ahead of all units (bench/kernels/RESULTS.md, experiment 1). Each element of the
+// result is accumulated over the whole of k by one thread, in order, whatever the blocking.
 #include <unistd.h>
 
 #include "tile_program.h"
@@ -14,7 +15,8 @@ namespace nodevae {
 namespace {
 
 constexpr int64_t kBlockRows = 128;
-constexpr int64_t kUnpackedRows = 16; // for so few rows, packing B costs more than it saves
+constexpr int64_t kUnpackedRows = 16;      // for so few rows, packing B costs more than it saves
+constexpr int64_t kSharedBytes = 32 << 20; // a larger B is packed panel by panel: it would double the weights' memory
 
 struct Panel {
   int64_t column, columns;
@@ -52,7 +54,9 @@ struct Geometry {
   std::vector<Panel> panels;
   int64_t block_rows, row_blocks, depth;
   bool column_major_a, packs_a;
-  int64_t group, groups; // panels per unit, units per block of rows
+  bool shares_b;          // all of B is packed ahead
+  int64_t group, groups;  // panels per unit, units per block of rows
+  int64_t packed_columns; // of all panels, their padding included
 
   Geometry(const ResolvedStep& step, const TierKernels& tier)
       : m(step.space[kRows]), n(step.space[kColumns]), k(step.attributes[0]),
@@ -77,8 +81,18 @@ struct Geometry {
     groups = packs_a ? std::min(panel_count, ceil_div(8, batch * row_blocks)) : panel_count;
     group = ceil_div(panel_count, groups);
     groups = ceil_div(panel_count, group);
+
+    packed_columns = 0;
+    for (const Panel& panel : panels) packed_columns += static_cast<int64_t>(panel.vectors) * tier.lanes;
+    const bool one_b = std::all_of(b.strides, b.strides + kOuter, [](int64_t stride) { return stride == 0; });
+    shares_b = row_blocks * (one_b ? batch : 1) > 1 && (one_b || batch == 1) && block_rows > kUnpackedRows &&
+               float_bytes(packed_columns * k) <= static_cast<size_t>(kSharedBytes);
   }
   int64_t slices() const { return ceil_div(k, depth); }
+  // Where the packed panel stands among all of B, in floats: slice after slice of k, panel after panel.
+  int64_t packed_offset(const Panel& panel, int64_t start, int64_t slice_depth) const {
+    return start * packed_columns + slice_depth * panel.column;
+  }
 };
 
 class MatmulKernel final : public Kernel {
@@ -90,17 +104,22 @@ public:
     std::copy(step.space, step.space + kOuter, outer_);
     const int64_t width = tier.lanes * tier.micro_vectors;
     a_bytes_ = g_.packs_a ? float_bytes(g_.block_rows * g_.depth + tier.lanes) : 0;
-    b_bytes_ = float_bytes(width * g_.depth);
+    b_bytes_ = g_.shares_b ? 0 : float_bytes(width * g_.depth);
+    shared_b_ = round_up(static_cast<int64_t>(program_.shared_bytes()), 64);
     c_elements_ = round_up(width * g_.block_rows, 16);
     c_bytes_ = float_bytes(c_elements_ * (g_.slices() > 1 ? g_.group : 1));
     const int64_t work = std::min(g_.m, g_.block_rows) * width * g_.group * std::max<int64_t>(g_.k, 1);
     units_per_job_ = std::max<int64_t>(1, (1 << 17) / std::max<int64_t>(1, work));
   }
 
-  size_t shared_bytes() const override { return program_.shared_bytes(); }
+  size_t shared_bytes() const override {
+    return g_.shares_b ? static_cast<size_t>(shared_b_) + float_bytes(g_.packed_columns * g_.k)
+                       : program_.shared_bytes();
+  }
   size_t local_bytes() const override { return a_bytes_ + b_bytes_ + c_bytes_ + program_.local_bytes(); }
 
   void run(const RunContext& context) override {
+    if (g_.shares_b) pack_all_of_b(context);
     const int64_t units = g_.n > 0 ? g_.batch * g_.row_blocks * g_.groups : 0;
     const auto body = [&](int64_t job, int thread) {
       const int64_t end = std::min(units, (job + 1) * units_per_job_);
@@ -122,6 +141,23 @@ private:
       batch /= outer_[d];
     }
     return offset;
+  }
+
+  float* all_of_b(char* shared) const { return reinterpret_cast<float*>(shared + shared_b_); }
+
+  void pack_all_of_b(const RunContext& context) const {
+    const int64_t panels = static_cast<int64_t>(g_.panels.size());
+    context.pool->parallel_for(panels * g_.slices(), [&](int64_t job, int) {
+      const Panel& panel = g_.panels[static_cast<size_t>(job % panels)];
+      const int64_t start = job / panels * g_.depth, depth = std::min(g_.depth, g_.k - start);
+      const float* b = static_cast<const float*>(g_.b.data) + panel.column * g_.b_column + start * g_.b_k;
+      pack_b(panel, b, depth, all_of_b(context.shared) + g_.packed_offset(panel, start, depth));
+    });
+  }
+
+  void pack_b(const Panel& panel, const float* b, int64_t depth, float* packed) const {
+    const PackCall pack{b, g_.b_k, g_.b_column, depth, panel.columns, panel.vectors * int64_t{tier_.lanes}, packed};
+    tier_.pack_panel(&pack);
   }
 
   // What a unit of work is about, and its scratch.
@@ -192,9 +228,11 @@ private:
 
     MicroTile tile{depth, nullptr, g_.a_row, g_.a_k, nullptr, tier_.lanes, g_.b_k, nullptr, c_row, start > 0};
     tile.b = u.b + panel.column * g_.b_column + start * g_.b_k;
-    if (u.rows > kUnpackedRows || g_.b_column != 1 || panel.columns < width) {
-      const PackCall pack{tile.b, g_.b_k, g_.b_column, depth, panel.columns, width, u.packed_b};
-      tier_.pack_panel(&pack);
+    if (g_.shares_b) {
+      tile.b = all_of_b(u.shared) + g_.packed_offset(panel, start, depth);
+      tile.b_k = width;
+    } else if (u.rows > kUnpackedRows || g_.b_column != 1 || panel.columns < width) {
+      pack_b(panel, tile.b, depth, u.packed_b);
       tile.b = u.packed_b;
       tile.b_k = width;
     }
@@ -214,6 +252,7 @@ private:
   TileProgram program_;
   const ResolvedOperand* direct_; // where results go without passing through the program
   size_t a_bytes_, b_bytes_, c_bytes_;
+  int64_t shared_b_;   // where the packed B begins in shared scratch, in bytes
   int64_t c_elements_; // of one panel's tile
   int64_t units_per_job_;
 };
