@@ -210,7 +210,7 @@ bool prefers_dots(const Correlation& of, const TierKernels& tier) {
 }
 
 bool prefers_planes(const Correlation& of, const TierKernels& tier) {
-  return !of.depthwise() && of.out * 2 <= tier.lanes && of.in < tier.lanes;
+  return !of.depthwise() && of.out * 2 <= tier.lanes && !prefers_dots(of, tier);
 }
 
 std::unique_ptr<Kernel> make_planar_convolution(const ResolvedStep& step, const TierKernels& tier) {
