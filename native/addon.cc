@@ -1,10 +1,11 @@
 // The addon's surface, function by function as lib/runtime/native.ts types it. N-API lives here and in addon_*.cc.
-#include <cstring>
 #include <thread>
 #include <utility>
 
+#include "addon_cuda.h"
 #include "addon_handles.h"
 #include "backend.h"
+#include "binding.h"
 
 namespace nodevae {
 namespace {
@@ -40,10 +41,6 @@ Napi::Value info(Napi::Env env, const Napi::CallbackInfo&) {
     kernels.emplace_back(kernel_name(static_cast<KernelId>(i)));
   for (int32_t i = 0; i < static_cast<int32_t>(Opcode::count); ++i)
     instructions.emplace_back(opcode_name(static_cast<Opcode>(i)));
-  Napi::Object cuda = Napi::Object::New(env);
-  cuda["compiled"] = Napi::Boolean::New(env, false);
-  cuda["devices"] = Napi::Array::New(env);
-  cuda["problem"] = Napi::String::New(env, "this build has no CUDA backend");
   Napi::Object result = Napi::Object::New(env);
   result["version"] = Napi::String::New(env, NODE_VAE_VERSION);
   result["compiler"] = Napi::String::New(env, NODE_VAE_COMPILER);
@@ -52,7 +49,7 @@ Napi::Value info(Napi::Env env, const Napi::CallbackInfo&) {
   result["tiers"] = to_names(env, cpu_available_tiers());
   result["tier"] = Napi::String::New(env, choose_tier(""));
   result["processors"] = Napi::Number::New(env, std::thread::hardware_concurrency());
-  result["cuda"] = cuda;
+  result.DefineProperty(Napi::PropertyDescriptor::Accessor<cuda_info_property>("cuda", napi_enumerable));
   return result;
 }
 
@@ -75,10 +72,14 @@ std::shared_ptr<ContextHandle> open_context(Napi::Value value) {
 }
 
 Napi::Value open_context_(Napi::Env env, const Napi::CallbackInfo& info) {
-  const std::string device = to_string(info[0], "device");
-  if (device != "cpu") throw Failure{"device", "no device \"" + device + "\": this build has no CUDA backend"};
+  const std::string name = to_string(info[0], "device");
   const int threads = static_cast<int>(to_integer(info[1], "threads", 1, kMaxThreads));
-  return to_handle(env, std::make_shared<ContextHandle>(threads, choose_tier(to_string(info[2], "tier"))));
+  const std::string tier = choose_tier(to_string(info[2], "tier"));
+  const std::string precision = to_string(info[3], "precision");
+  if (name == "cpu" && precision != "float32")
+    throw Failure{"argument", "the CPU computes in float32, not in " + precision};
+  auto device = name == "cpu" ? open_cpu_device(threads, tier) : open_cuda_device(name, precision);
+  return to_handle(env, std::make_shared<ContextHandle>(threads, std::move(device)));
 }
 
 Napi::Value close_context(Napi::Env env, const Napi::CallbackInfo& info) {
@@ -92,8 +93,9 @@ Napi::Value allocate(Napi::Env env, const Napi::CallbackInfo& info) {
   const auto context = open_context(info[0]);
   const DType dtype = to_dtype(info[1]);
   const int64_t elements = to_integer(info[2], "elements", 1, int64_t{1} << 40);
-  auto resident = std::make_shared<Resident>(dtype, elements);
-  auto external = std::make_unique<ExternalMemory>(env, resident->memory.bytes());
+  auto resident = std::make_shared<Resident>(
+      dtype, elements, context->device->allocate(static_cast<size_t>(elements) * dtype_size(dtype)));
+  auto external = std::make_unique<ExternalMemory>(env, resident->memory->bytes());
   return to_handle(env,
                    std::make_shared<BufferHandle>(BufferHandle{context, std::move(resident), std::move(external)}));
 }
@@ -118,7 +120,7 @@ public:
 
 protected:
   void work(Pool&, const std::atomic<bool>&) override {
-    if (data_.bytes() > 0) std::memcpy(resident_->memory.data() + offset_, data_.data(), data_.bytes());
+    resident_->memory->write(offset_, data_.data(), data_.bytes());
     ++resident_->version;
   }
   Napi::Value result(Napi::Env env) override { return env.Undefined(); }
@@ -149,7 +151,8 @@ public:
 
 protected:
   void work(Pool&, const std::atomic<bool>&) override {
-    data_ = AlignedMemory::copy_of(resident_->memory.data(), resident_->memory.bytes());
+    data_ = AlignedMemory(resident_->memory->bytes());
+    resident_->memory->read(0, data_.data(), data_.bytes());
   }
   Napi::Value result(Napi::Env env) override {
     return from_bytes(env, resident_->dtype, data_.data(), static_cast<size_t>(resident_->elements));
@@ -179,9 +182,8 @@ Napi::Value compile(Napi::Env env, const Napi::CallbackInfo& info) {
     if (buffer->context != context) throw Failure{"argument", "a resident belongs to another device"};
     residents.push_back(buffer->resident);
   }
-  if (const std::string problem = Session::bind_problem(plan, residents); !problem.empty())
-    throw Failure{"argument", problem};
-  auto session = std::make_shared<Session>(std::move(plan), std::move(residents), context->threads, context->tier);
+  if (const std::string problem = bind_problem(plan, residents); !problem.empty()) throw Failure{"argument", problem};
+  std::shared_ptr<Session> session = context->device->compile(std::move(plan), std::move(residents));
   auto external = std::make_unique<ExternalMemory>(env, session->arena_bytes() + session->scratch_bytes());
   return to_handle(env,
                    std::make_shared<SessionHandle>(SessionHandle{context, std::move(session), std::move(external)}));
@@ -314,6 +316,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports["run"] = Napi::Function::New<exported<run>>(env, "run");
   exports["stop"] = Napi::Function::New<exported<stop>>(env, "stop");
   exports["memory"] = Napi::Function::New<exported<memory>>(env, "memory");
+  exports["lowerCuda"] = Napi::Function::New<exported<lower_cuda>>(env, "lowerCuda");
   exports["probe"] = Napi::Function::New<exported<probe>>(env, "probe");
   return exports;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "addon_values.h"
+#include "device.h"
 #include "queue.h"
 #include "session.h"
 
@@ -41,7 +42,7 @@ public:
   static constexpr napi_type_tag kTag = {0x6e6f64652d766165, 0x636f6e7465787401};
   static constexpr const char* kName = "context";
 
-  ContextHandle(int threads, std::string tier) : threads(threads), tier(std::move(tier)) {}
+  ContextHandle(int threads, std::shared_ptr<Device> device) : threads(threads), device(std::move(device)) {}
   ~ContextHandle() { close(); }
 
   // Ends the queue behind the jobs already there. Does not wait.
@@ -55,7 +56,7 @@ public:
   void stop_runs(const Session* session = nullptr);
 
   const int threads;
-  const std::string tier;
+  const std::shared_ptr<Device> device;
 
 private:
   struct Run {

@@ -98,4 +98,14 @@ AlignedMemory::~AlignedMemory() {
   if (data_ != nullptr) release(data_, bytes_);
 }
 
+void HostMemory::write(size_t offset, const char* from, size_t bytes) {
+  if (bytes > 0) std::memcpy(memory_.data() + offset, from, bytes);
+}
+
+void HostMemory::read(size_t offset, char* to, size_t bytes) const {
+  if (bytes > 0) std::memcpy(to, memory_.data() + offset, bytes);
+}
+
+void HostMemory::copy_from(const Memory& other) { std::memcpy(memory_.data(), other.address(), bytes()); }
+
 } // namespace nodevae

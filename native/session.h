@@ -1,5 +1,5 @@
-// A session runs a plan: it owns the arena and scratch, holds the residents it is bound to, and turns "run k steps"
-// into kernel calls. It knows neither N-API nor threads: whoever owns the device's queue calls run().
+// A session runs a plan on a device: it owns the arena and scratch, holds the residents it is bound to, and turns
+// "run k steps" into kernels. It knows neither N-API nor threads: whoever owns the device's queue calls run().
 #pragma once
 
 #include <atomic>
@@ -8,11 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "backend.h"
 #include "memory.h"
 #include "plan.h"
 #include "pool.h"
-#include "snapshot.h"
 
 namespace nodevae {
 
@@ -45,39 +43,16 @@ struct RunOutcome {
 
 class Session {
 public:
-  // `residents` by slot; they must fit the plan (bind_problem() says what does not). Throws std::bad_alloc.
-  Session(Plan plan, std::vector<std::shared_ptr<Resident>> residents, int threads, const std::string& tier);
-
-  // What does not fit between a plan and the residents it is to be bound to, or "".
-  static std::string bind_problem(const Plan& plan, const std::vector<std::shared_ptr<Resident>>& residents);
-
-  const Plan& plan() const { return plan_; }
-  size_t arena_bytes() const { return arena_.bytes(); }
+  virtual ~Session() = default;
+  virtual const Plan& plan() const = 0;
+  virtual size_t arena_bytes() const = 0;
   // Partial results, tiles, and the copy of the weights that divergence goes back to.
-  size_t scratch_bytes() const { return shared_.bytes() + local_memory_.bytes() + snapshot_.bytes(); }
-  size_t resident_bytes() const;
+  virtual size_t scratch_bytes() const = 0;
+  virtual size_t resident_bytes() const = 0;
 
   // Runs on the context's thread. Throws KernelError (or std::bad_alloc); the weights are then those from before
   // this run.
-  RunOutcome run(const RunRequest& request, Pool& pool, const RunControl& control);
-
-private:
-  struct Progress; // one run under way: session.cc
-
-  void resolve(int threads, const std::string& tier);
-  bool run_kernels(Progress& progress, size_t begin, size_t end, uint64_t step);
-  bool check_terms(Progress& progress) const;
-  uint64_t rewind(Progress& progress, uint64_t target);
-  void copy_outputs(RunOutcome& outcome) const;
-  char* arena_data(int32_t buffer) const { return arena_.data() + plan_.buffers[static_cast<size_t>(buffer)].offset; }
-  size_t buffer_bytes(int32_t buffer) const;
-
-  Plan plan_;
-  std::vector<std::shared_ptr<Resident>> residents_;
-  AlignedMemory arena_, shared_, local_memory_;
-  std::vector<char*> local_;
-  std::vector<std::unique_ptr<Kernel>> kernels_;
-  Snapshot snapshot_;
+  virtual RunOutcome run(const RunRequest& request, Pool& pool, const RunControl& control) = 0;
 };
 
 } // namespace nodevae

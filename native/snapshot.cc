@@ -1,6 +1,5 @@
 #include "snapshot.h"
 
-#include <cstring>
 #include <utility>
 
 namespace nodevae {
@@ -8,9 +7,11 @@ namespace nodevae {
 // A new copy costs one pass over the weights; a replay at most this many steps beyond the run's own.
 constexpr uint64_t kRefreshAfter = 256;
 
-void Snapshot::watch(const std::vector<std::shared_ptr<Resident>>& residents, std::vector<bool> written) {
+void Snapshot::watch(const std::vector<std::shared_ptr<Resident>>& residents, std::vector<bool> written,
+                     Allocate allocate) {
   residents_ = &residents;
   written_ = std::move(written);
+  allocate_ = std::move(allocate);
   copies_.resize(residents.size());
   versions_.resize(residents.size());
   for (bool is_written : written_) writes_anything_ = writes_anything_ || is_written;
@@ -29,17 +30,21 @@ void Snapshot::begin_run(uint64_t first_step, uint64_t seed, bool has_inputs) {
   seed_ = seed;
 }
 
+bool Snapshot::wants_copy(uint64_t step) const {
+  return writes_anything_ && !(replayable() && step - step_ < kRefreshAfter);
+}
+
 void Snapshot::confirm(uint64_t step) {
-  if (!writes_anything_ || (replayable() && step - step_ < kRefreshAfter)) return;
+  if (!wants_copy(step)) return;
   valid_ = false; // while the copy is being overwritten
   for (size_t slot = 0; slot < written_.size(); ++slot) {
     if (!written_[slot]) continue;
-    const AlignedMemory& weights = (*residents_)[slot]->memory;
-    if (copies_[slot].bytes() == 0) {
-      copies_[slot] = AlignedMemory(weights.bytes());
-      bytes_.fetch_add(copies_[slot].bytes(), std::memory_order_relaxed);
+    const Memory& weights = *(*residents_)[slot]->memory;
+    if (!copies_[slot]) {
+      copies_[slot] = allocate_(weights.bytes());
+      bytes_.fetch_add(weights.bytes(), std::memory_order_relaxed);
     }
-    std::memcpy(copies_[slot].data(), weights.data(), weights.bytes());
+    copies_[slot]->copy_from(weights);
   }
   step_ = step;
   valid_ = replayable_ = true;
@@ -47,7 +52,7 @@ void Snapshot::confirm(uint64_t step) {
 
 void Snapshot::restore() const {
   for (size_t slot = 0; slot < written_.size(); ++slot)
-    if (written_[slot]) std::memcpy((*residents_)[slot]->memory.data(), copies_[slot].data(), copies_[slot].bytes());
+    if (written_[slot]) (*residents_)[slot]->memory->copy_from(*copies_[slot]);
 }
 
 void Snapshot::end_run(uint64_t next_step, bool changed) {

@@ -12,6 +12,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -21,8 +22,10 @@ namespace nodevae {
 
 class Snapshot {
 public:
-  // The residents of a session by slot, and which of them its plan writes.
-  void watch(const std::vector<std::shared_ptr<Resident>>& residents, std::vector<bool> written);
+  using Allocate = std::function<std::unique_ptr<Memory>(size_t bytes)>;
+
+  // The residents of a session by slot, which of them its plan writes, and where copies get their memory.
+  void watch(const std::vector<std::shared_ptr<Resident>>& residents, std::vector<bool> written, Allocate allocate);
 
   bool writes_anything() const { return writes_anything_; }
   bool valid() const { return valid_; }
@@ -31,8 +34,10 @@ public:
 
   // A run begins: decides what the copy is still good for.
   void begin_run(uint64_t first_step, uint64_t seed, bool has_inputs);
+  // Whether confirm() would copy.
+  bool wants_copy(uint64_t step) const;
   // The terms of the run's first step are finite: copies the weights if the copy at hand cannot serve this run, or
-  // is so old that a replay would take long. Throws std::bad_alloc.
+  // is so old that a replay would take long. Throws when there is no memory for it.
   void confirm(uint64_t step);
   // Puts the copied weights back.
   void restore() const;
@@ -45,12 +50,13 @@ public:
 private:
   const std::vector<std::shared_ptr<Resident>>* residents_ = nullptr;
   std::vector<bool> written_;
+  Allocate allocate_;
   bool writes_anything_ = false;
 
   bool valid_ = false;
   bool replayable_ = false;
   uint64_t step_ = 0;
-  std::vector<AlignedMemory> copies_; // by slot; empty for residents that are only read
+  std::vector<std::unique_ptr<Memory>> copies_; // by slot; empty for residents that are only read
   std::atomic<size_t> bytes_{0};
 
   uint64_t next_step_ = 0;

@@ -8,6 +8,8 @@
 
 #include <cstdint>
 
+#include "../axes.h"
+
 namespace nodevae {
 
 // The instruction numbers of ops.def, without plan.h and the containers it pulls in.
@@ -55,7 +57,6 @@ struct ReduceCall {
   float* result;
 };
 using ReduceFunction = void (*)(const ReduceCall*);
-enum ReductionAxes : int { over_rows = 1, over_columns = 2, over_both = 3 };
 
 // c[rows x vectors * lanes] = (or +=, when accumulating) a * b over `k`.
 // Row r of a at k: a[r * a_row + k * a_k], where one of the two strides is 1 (see TierKernels::micro).

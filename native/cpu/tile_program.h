@@ -5,19 +5,10 @@
 
 #include <vector>
 
+#include "../space.h"
 #include "kernels.h"
 
 namespace nodevae {
-
-// What a program runs over. Strides of dimensions of extent 1 are 0.
-struct ProgramSpace {
-  int64_t extent[kDims];
-  std::vector<ResolvedOperand> operands;
-  std::vector<Instruction> program;
-
-  ProgramSpace(const ResolvedStep& step, size_t first_operand);
-  int64_t outer() const { return extent[0] * extent[1] * extent[2] * extent[3]; }
-};
 
 // A rectangle of rows x columns of one outer index: the unit of parallel work, and of partial results.
 struct Block {

@@ -53,21 +53,6 @@ bool same_view(const ResolvedOperand& a, const ResolvedOperand& b) {
 
 static_assert(static_cast<int>(Opcode::count) == static_cast<int>(opcode::count), "one list of instructions");
 
-ProgramSpace::ProgramSpace(const ResolvedStep& step, size_t first_operand)
-    : operands(step.operands.begin() + static_cast<std::ptrdiff_t>(first_operand), step.operands.end()),
-      program(step.program) {
-  std::copy(step.space, step.space + kDims, extent);
-  for (ResolvedOperand& operand : operands)
-    for (int d = 0; d < kDims; ++d)
-      if (extent[d] == 1) operand.strides[d] = 0;
-  if (first_operand == 0) return;
-  for (Instruction& i : program) // operands are numbered from the step's first one
-    if (i.op == Opcode::load)
-      i.a -= static_cast<int32_t>(first_operand);
-    else if (i.op == Opcode::store || i.op == Opcode::reduce_sum || i.op == Opcode::reduce_max)
-      i.b -= static_cast<int32_t>(first_operand);
-}
-
 class TileProgram::Compiler {
 public:
   explicit Compiler(TileProgram& target)

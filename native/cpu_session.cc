@@ -1,4 +1,4 @@
-#include "session.h"
+#include "cpu_session.h"
 
 #include <algorithm>
 #include <chrono>
@@ -6,81 +6,48 @@
 #include <cstring>
 #include <utility>
 
+#include "device.h"
+
 namespace nodevae {
 namespace {
 
 size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-// A program says which operands it stores to; a kernel without one writes its last operand.
-bool writes(const PlanStep& step, size_t operand) {
-  if (step.program.empty()) return operand + 1 == step.operands.size();
-  return std::any_of(step.program.begin(), step.program.end(), [&](const Instruction& instruction) {
-    const bool is_store =
-        instruction.op == Opcode::store || instruction.op == Opcode::reduce_sum || instruction.op == Opcode::reduce_max;
-    return is_store && static_cast<size_t>(instruction.b) == operand;
-  });
-}
+class CpuDevice final : public Device {
+public:
+  CpuDevice(int threads, std::string tier) : threads_(threads), tier_(std::move(tier)) {}
+  std::unique_ptr<Memory> allocate(size_t bytes) override { return std::make_unique<HostMemory>(bytes); }
+  std::unique_ptr<Session> compile(Plan plan, std::vector<std::shared_ptr<Resident>> residents) override {
+    return std::make_unique<CpuSession>(std::move(plan), std::move(residents), threads_, tier_);
+  }
 
-std::vector<bool> written_slots(const Plan& plan) {
-  std::vector<bool> written(static_cast<size_t>(plan.residents), false);
-  for (const PlanStep& step : plan.steps)
-    for (size_t i = 0; i < step.operands.size(); ++i) {
-      const BufferSpec& buffer = plan.buffers[static_cast<size_t>(step.operands[i].buffer)];
-      if (buffer.kind == BufferSpec::Kind::resident && writes(step, i))
-        written[static_cast<size_t>(buffer.offset)] = true;
-    }
-  return written;
-}
+private:
+  const int threads_;
+  const std::string tier_;
+};
 
 } // namespace
 
-struct Session::Progress {
+struct CpuSession::Progress {
   RunContext context;
   const RunControl& control;
   RunOutcome& outcome;
   bool profile;
 };
 
-std::string Session::bind_problem(const Plan& plan, const std::vector<std::shared_ptr<Resident>>& residents) {
-  if (residents.size() != static_cast<size_t>(plan.residents))
-    return "the plan binds " + std::to_string(plan.residents) + " residents, not " + std::to_string(residents.size());
-  for (const BufferSpec& buffer : plan.buffers) {
-    if (buffer.kind != BufferSpec::Kind::resident) continue;
-    const Resident& resident = *residents[static_cast<size_t>(buffer.offset)];
-    if (resident.dtype != buffer.dtype || resident.elements != buffer.elements)
-      return "resident " + std::to_string(buffer.offset) + " has " + std::to_string(resident.elements) +
-             " elements where the plan has " + std::to_string(buffer.elements) + ", or another dtype";
-  }
-  return "";
-}
-
-Session::Session(Plan plan, std::vector<std::shared_ptr<Resident>> residents, int threads, const std::string& tier)
+CpuSession::CpuSession(Plan plan, std::vector<std::shared_ptr<Resident>> residents, int threads,
+                       const std::string& tier)
     : plan_(std::move(plan)), residents_(std::move(residents)), arena_(static_cast<size_t>(plan_.arena_bytes)) {
-  snapshot_.watch(residents_, written_slots(plan_));
-  resolve(threads, tier);
+  snapshot_.watch(residents_, written_slots(plan_),
+                  [](size_t bytes) -> std::unique_ptr<Memory> { return std::make_unique<HostMemory>(bytes); });
+  make_kernels(threads, tier);
 }
 
-void Session::resolve(int threads, const std::string& tier) {
+void CpuSession::make_kernels(int threads, const std::string& tier) {
+  const std::vector<char*> addresses = buffer_addresses(plan_, arena_.data(), residents_);
   size_t shared = 0, local = 0;
   for (const PlanStep& step : plan_.steps) {
-    ResolvedStep resolved;
-    resolved.kernel = step.kernel;
-    std::copy(std::begin(step.space), std::end(step.space), resolved.space);
-    resolved.attributes = step.attributes;
-    resolved.program = step.program;
-    for (const Operand& operand : step.operands) {
-      const BufferSpec& buffer = plan_.buffers[static_cast<size_t>(operand.buffer)];
-      char* base = buffer.kind == BufferSpec::Kind::arena
-                       ? arena_data(operand.buffer)
-                       : residents_[static_cast<size_t>(buffer.offset)]->memory.data();
-      ResolvedOperand view;
-      view.data = base + static_cast<size_t>(operand.offset) * dtype_size(buffer.dtype);
-      view.dtype = buffer.dtype;
-      std::copy(std::begin(operand.strides), std::end(operand.strides), view.strides);
-      view.elements_left = buffer.elements - operand.offset;
-      resolved.operands.push_back(view);
-    }
-    kernels_.push_back(make_cpu_kernel(resolved, threads, tier));
+    kernels_.push_back(make_cpu_kernel(resolve(plan_, step, addresses), threads, tier));
     shared = std::max(shared, kernels_.back()->shared_bytes());
     local = std::max(local, round_up(kernels_.back()->local_bytes()));
   }
@@ -90,18 +57,7 @@ void Session::resolve(int threads, const std::string& tier) {
     local_.push_back(local_memory_.data() + local * static_cast<size_t>(thread));
 }
 
-size_t Session::resident_bytes() const {
-  size_t bytes = 0;
-  for (const auto& resident : residents_) bytes += resident->memory.bytes();
-  return bytes;
-}
-
-size_t Session::buffer_bytes(int32_t buffer) const {
-  const BufferSpec& spec = plan_.buffers[static_cast<size_t>(buffer)];
-  return static_cast<size_t>(spec.elements) * dtype_size(spec.dtype);
-}
-
-RunOutcome Session::run(const RunRequest& request, Pool& pool, const RunControl& control) {
+RunOutcome CpuSession::run(const RunRequest& request, Pool& pool, const RunControl& control) {
   const FlushDenormals flush;
   RunOutcome outcome;
   if (request.profile) outcome.profile.resize(plan_.steps.size());
@@ -154,7 +110,7 @@ RunOutcome Session::run(const RunRequest& request, Pool& pool, const RunControl&
 }
 
 // Runs the plan's steps [begin, end). False when the process goes down meanwhile.
-bool Session::run_kernels(Progress& progress, size_t begin, size_t end, uint64_t step) {
+bool CpuSession::run_kernels(Progress& progress, size_t begin, size_t end, uint64_t step) {
   progress.context.step = step;
   for (size_t i = begin; i < end; ++i) {
     if (progress.control.abandoned()) return false;
@@ -168,15 +124,14 @@ bool Session::run_kernels(Progress& progress, size_t begin, size_t end, uint64_t
         kernels_[i]->run(progress.context);
       }
     } catch (const std::exception& error) {
-      throw KernelError("plan step " + std::to_string(i) + " (" + kernel_name(plan_.steps[i].kernel) +
-                        ") of training step " + std::to_string(step) + ": " + error.what());
+      throw at_step(plan_, i, step, error.what());
     }
   }
   return !progress.control.abandoned();
 }
 
 // Records the row of terms; false when one is not finite.
-bool Session::check_terms(Progress& progress) const {
+bool CpuSession::check_terms(Progress& progress) const {
   if (plan_.terms < 0) return true;
   const float* row = reinterpret_cast<const float*>(arena_data(plan_.terms));
   const float* row_end = row + plan_.buffers[static_cast<size_t>(plan_.terms)].elements;
@@ -191,7 +146,7 @@ bool Session::check_terms(Progress& progress) const {
 
 // Puts the snapshot back and replays the steps from there to `target`, as far as they can be replayed and nobody
 // stops it. Returns the counter at which the weights then stand.
-uint64_t Session::rewind(Progress& progress, uint64_t target) {
+uint64_t CpuSession::rewind(Progress& progress, uint64_t target) {
   snapshot_.restore();
   uint64_t step = snapshot_.step();
   if (!snapshot_.replayable()) return step;
@@ -205,9 +160,14 @@ uint64_t Session::rewind(Progress& progress, uint64_t target) {
   return step;
 }
 
-void Session::copy_outputs(RunOutcome& outcome) const {
+void CpuSession::copy_outputs(RunOutcome& outcome) const {
   for (int32_t buffer : plan_.outputs)
-    outcome.outputs.push_back(AlignedMemory::copy_of(arena_data(buffer), buffer_bytes(buffer)));
+    outcome.outputs.push_back(
+        AlignedMemory::copy_of(arena_data(buffer), buffer_bytes(plan_.buffers[static_cast<size_t>(buffer)])));
+}
+
+std::shared_ptr<Device> open_cpu_device(int threads, const std::string& tier) {
+  return std::make_shared<CpuDevice>(threads, tier);
 }
 
 } // namespace nodevae

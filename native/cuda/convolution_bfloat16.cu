@@ -1,0 +1,12 @@
+// Convolutions as products with operands rounded to bfloat16.
+#include "convolution_product.cuh"
+#include "gemm_tensor.cuh"
+
+namespace nodevae::cuda {
+
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+template <int Rows, int Columns> using RoundedProduct = TensorProduct<Method::bfloat16, Rows, Columns>;
+CONVOLUTION_TILES(bfloat16, RoundedProduct, by_line)
+#endif
+
+} // namespace nodevae::cuda
