@@ -15,6 +15,7 @@ export {
   subset,
 } from "./io/index.js";
 export type { EvaluateOptions, Evaluation } from "./learn/evaluate.js";
+export type { ProfiledKernel } from "./learn/run.js";
 export type { EpochRecord, FitOptions, History, IterateOptions, Progress, Terms, TrainedSteps, TrainOptions } from "./learn/train.js";
 export { load, type PlacementOptions, type SampleOptions, type TrainingStatus, Vae, vae } from "./model.js";
 export {
@@ -80,6 +81,7 @@ export {
   upsample,
   warmup,
 } from "./nn/index.js";
+export type { Precision } from "./runtime/native.js";
 export {
   type AnyImagePresetOptions,
   type BernoulliOptions,

@@ -6,6 +6,7 @@ import { slotStates, type Trainable, type TrainingState } from "./learn/state.js
 import { type FitOptions, fitModel, type History, type IterateOptions, type TrainedSteps, trainModel } from "./learn/train.js";
 import { Fields, isRecord, parseOptimizer, slotNames } from "./nn/index.js";
 import type { DeviceOptions } from "./runtime/device.js";
+import type { Precision } from "./runtime/native.js";
 import { type Architecture, architectureOf, checkParameters, summarize } from "./vae/architecture.js";
 import { configOptions, parseConfig, type VaeConfig, type VaeOptions } from "./vae/config.js";
 import { slotState } from "./vae/graph.js";
@@ -21,6 +22,11 @@ export interface PlacementOptions {
   readonly threads?: number;
   /** Instruction tier on the CPU (`"avx512"`, `"avx2"`, `"portable"`, `"neon"`); default: the best one. */
   readonly tier?: string;
+  /**
+   * How products and convolutions are computed on CUDA: `"float32"` (the default), or on tensor cores with operands rounded to
+   * `"tf32"` or `"bfloat16"`. The CPU has `"float32"` alone.
+   */
+  readonly precision?: Precision;
 }
 
 export interface SampleOptions {
@@ -59,6 +65,16 @@ export class Vae implements AsyncDisposable, Disposable {
   /** `"cpu"` or the CUDA device, in words. */
   get device(): string {
     return this.#model.weights.device.name;
+  }
+
+  /** How products and convolutions are computed. */
+  get precision(): Precision {
+    return this.#model.weights.device.precision;
+  }
+
+  /** Why `device: "auto"` is the CPU; undefined when it is not, or another device was asked for. */
+  get fallback(): string | undefined {
+    return this.#model.weights.device.fallback;
   }
 
   /** Steps made in all, the seed and the optimizer. */
@@ -256,7 +272,7 @@ function readState(training: JsonValue): TrainingState {
   return state;
 }
 
-const placementOptions = ["device", "threads", "tier"] as const;
+const placementOptions = ["device", "threads", "tier", "precision"] as const;
 
 function readPlacement(operation: string, options: object, others: readonly string[]) {
   const fields = new Fields(operation, options);
@@ -265,14 +281,16 @@ function readPlacement(operation: string, options: object, others: readonly stri
     const value = fields.raw(name);
     if (value !== undefined) rest[name] = value;
   }
-  const [device, threads, tier] = placementOptions.map((name) => fields.raw(name));
+  const [device, threads, tier, precision] = placementOptions.map((name) => fields.raw(name));
   if (device !== undefined && typeof device !== "string") throw fields.wrong("device", '"auto", "cpu", "cuda" or "cuda:0", …');
   if (tier !== undefined && typeof tier !== "string") throw fields.wrong("tier", "a string");
+  if (precision !== undefined && typeof precision !== "string") throw fields.wrong("precision", '"float32", "tf32" or "bfloat16"');
   fields.finish();
   const placement: DeviceOptions = {
     ...(device === undefined ? {} : { device: device as NonNullable<DeviceOptions["device"]> }),
     ...(threads === undefined ? {} : { threads: fields.number("threads", { minimum: 1, maximum: 1024, integer: true }) }),
     ...(tier === undefined ? {} : { tier }),
+    ...(precision === undefined ? {} : { precision: precision as Precision }), // checked by the device
   };
   return { placement, rest };
 }

@@ -8,7 +8,7 @@ import { drawInterpolations, drawReconstructions, drawSamples, drawTraversals } 
 import { type Subject, type SubjectName, subjects } from "./demo-subjects.js";
 import { INTERRUPTED } from "./failure.js";
 import { Interrupt } from "./interrupt.js";
-import { addDeviceOptions, addExamples, type DeviceChoice, placementOf } from "./options.js";
+import { addDeviceOptions, addExamples, type DeviceChoice, placementOf, placeOf } from "./options.js";
 import { duration, ProgressDisplay } from "./progress.js";
 
 interface DemoOptions extends DeviceChoice {
@@ -44,7 +44,7 @@ async function demo(name: SubjectName, options: DemoOptions): Promise<void> {
   const { training, test } = await subject.load(options.data);
   using model = vae({ ...subject.model(training), seed: 1, ...placement });
   const { latent } = model.config;
-  say(`A VAE with ${latent} latent dimensions learns ${training.rows.toLocaleString("en-US")} ${subject.many}, on ${model.device}.\n`);
+  say(`A VAE with ${latent} latent dimensions learns ${training.rows.toLocaleString("en-US")} ${subject.many}, on ${placeOf(model)}.\n`);
   say(`${model.summary()}\n`);
 
   const file = join(out, `${name}.vae`);

@@ -1,6 +1,7 @@
 // What several commands take: how an option's text becomes a value, and groups of options that belong together.
-import { type Command, InvalidArgumentError } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Shape } from "../graph/index.js";
+import type { Precision } from "../runtime/native.js";
 
 /** A whole number of at least `minimum`. */
 export function wholeNumber(minimum: number): (text: string) => number {
@@ -82,9 +83,10 @@ export function addDataOptions(command: Command): Command {
 export interface DeviceChoice {
   readonly device: "auto" | "cpu" | "cuda" | `cuda:${number}`;
   readonly threads?: number;
+  readonly precision?: Precision;
 }
 
-/** `--device` and `--threads`. */
+/** `--device`, `--threads` and `--precision`. */
 export function addDeviceOptions(command: Command): Command {
   return command
     .option("--device <name>", "auto, cpu, cuda or cuda:<index>", "auto")
@@ -92,12 +94,20 @@ export function addDeviceOptions(command: Command): Command {
       "--threads <count>",
       "on the CPU; results do not depend on it (default: NODE_VAE_THREADS, or one per processor)",
       wholeNumber(1),
+    )
+    .addOption(
+      new Option("--precision <name>", "of products and convolutions on CUDA (default: float32)").choices(["float32", "tf32", "bfloat16"]),
     );
 }
 
 /** What `vae` and `load` take of a command's options. */
-export function placementOf({ device, threads }: DeviceChoice): DeviceChoice {
-  return { device, ...(threads === undefined ? {} : { threads }) };
+export function placementOf({ device, threads, precision }: DeviceChoice): DeviceChoice {
+  return { device, ...(threads === undefined ? {} : { threads }), ...(precision === undefined ? {} : { precision }) };
+}
+
+/** Where a model is, for people: "cpu", or "cuda:0 in tf32". */
+export function placeOf({ device, precision }: { readonly device: string; readonly precision: Precision }): string {
+  return device === "cpu" ? device : `${device} in ${precision}`;
 }
 
 /** Lines under the options of `--help`: what to type, and what it does. */

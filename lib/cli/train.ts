@@ -19,6 +19,7 @@ import {
   vae,
 } from "../index.js";
 import { fileSystemError } from "../io/files.js";
+import type { ProfiledKernel } from "../learn/run.js";
 import { activations } from "../nn/activations.js";
 import { openData } from "./data.js";
 import { INTERRUPTED } from "./failure.js";
@@ -31,6 +32,7 @@ import {
   type DeviceChoice,
   layerSizes,
   placementOf,
+  placeOf,
   positiveNumber,
   wholeNumber,
 } from "./options.js";
@@ -53,6 +55,7 @@ interface TrainOptions extends DataOptions, DeviceChoice {
   readonly learningRate?: number;
   readonly out?: string;
   readonly resume?: string;
+  readonly profile: boolean;
 }
 
 const EXAMPLES = [
@@ -100,6 +103,7 @@ export function trainCommand(): Command {
     .addOption(new Option("--steps <count>", "steps, instead of epochs").argParser(wholeNumber(1)))
     .option("--batch <rows>", "rows per step", wholeNumber(1), 128)
     .option("--learning-rate <rate>", "of Adam (default: 0.001, or what the model was trained with before)", positiveNumber())
+    .option("--profile", "at the end, print what every kernel call of a training step took", false)
     .option("--seed <number>", "decides initial weights, order of rows and noise", wholeNumber(0), 1)
     .addOption(
       new Option("--resume <model>", "go on training a saved model").conflicts([
@@ -137,11 +141,13 @@ async function train(options: TrainOptions): Promise<void> {
       ...(learningRate === undefined ? {} : { optimizer: adam({ learningRate }) }),
       signal: interrupt.signal,
       onProgress: display.show,
+      profile: options.profile,
     });
     display[Symbol.dispose]();
     await model.save(out);
     const loss = history.epochs.at(-1)?.terms.loss;
     const ending = loss === undefined ? "" : `, loss ${loss.toFixed(2)} nats in the last epoch`;
+    if (history.profile !== undefined) process.stdout.write(profileTable(history.profile));
     process.stdout.write(`trained ${history.steps} steps in ${duration(history.seconds)}${ending}; saved ${out}\n`);
   } catch (error) {
     const interrupted = interrupt.signal.aborted && error === interrupt.signal.reason;
@@ -154,6 +160,16 @@ async function train(options: TrainOptions): Promise<void> {
     if (!interrupted) throw error;
     process.exitCode = INTERRUPTED;
   }
+}
+
+/** A line per kernel call, in the order of the step. */
+function profileTable(kernels: readonly ProfiledKernel[]): string {
+  const total = kernels.reduce((sum, { microseconds }) => sum + microseconds, 0);
+  const lines = kernels.map(({ kernel, ops, extent, microseconds }) => {
+    const share = `${((100 * microseconds) / total).toFixed(1)} %`;
+    return `${microseconds.toFixed(1).padStart(10)} ${share.padStart(7)}  ${`${kernel} ${extent.join("×")}`.padEnd(38)} ${ops}`;
+  });
+  return ["        µs   share  kernel", ...lines, `${total.toFixed(1).padStart(10)} a step`, ""].join("\n");
 }
 
 function newModel(options: TrainOptions, data: Dataset): Vae {
@@ -200,7 +216,7 @@ function describeRun(model: Vae, { rows, name, shape }: Dataset): string {
   const { step } = model.training;
   return [
     `${rows.toLocaleString("en-US")} rows of ${shape.join(" × ")} from ${name}`,
-    `${likelihood.kind} likelihood, on ${model.device}${step > 0 ? `, from step ${step} on` : ""}`,
+    `${likelihood.kind} likelihood, on ${placeOf(model)}${step > 0 ? `, from step ${step} on` : ""}`,
     model.summary(),
     "",
   ].join("\n");

@@ -17,6 +17,19 @@ export interface RunOptions {
   readonly optimizer: Optimizer | undefined;
   readonly threads: number | undefined;
   readonly signal: AbortSignal | undefined;
+  /** Measure every step of the plan; see {@link TrainingRun.profile}. */
+  readonly profile?: boolean;
+}
+
+/** What one kernel call of the training step takes, a mean over the steps of a training. */
+export interface ProfiledKernel {
+  /** The kernel: `"matmul"`, `"conv2d"`, `"map"`, … */
+  readonly kernel: string;
+  /** The ops that were fused into it. */
+  readonly ops: string;
+  /** What it runs over: rows × columns of a product and such. */
+  readonly extent: readonly number[];
+  readonly microseconds: number;
 }
 
 /** Some whole steps that were made. */
@@ -36,6 +49,8 @@ export class TrainingRun {
   #session: Session | undefined;
   #secondsPerStep = 0;
   #lastSteps = 0;
+  #nanoseconds: Float64Array = new Float64Array();
+  #profiled = 0;
   #stopReason: { readonly reason: unknown } | undefined;
 
   private constructor(model: Trainable, options: RunOptions, rows: number) {
@@ -127,15 +142,32 @@ export class TrainingRun {
       firstStep: state.step,
       seed: architecture.config.seed,
       ...(signal === undefined ? {} : { signal }),
+      profile: this.#options.profile ?? false,
     });
     const seconds = (performance.now() - begin) / 1000;
     if (result.status === "diverged") throw this.#diverged(result);
     state.step += result.completed;
+    if (this.#options.profile) this.#addProfile(result);
     if (result.completed < steps) this.#throwIfStopped();
     if (result.completed === 0) throw new VaeError({ code: "native", operation: this.#options.operation, problem: "no step was made" });
     this.#secondsPerStep = seconds / result.completed;
     this.#lastSteps = result.completed;
     return { steps: result.completed, seconds, sums: sumTerms(result) };
+  }
+
+  #addProfile({ profile, completed }: SessionResult): void {
+    this.#nanoseconds = this.#profiled === 0 ? profile : profile.map((value, i) => value + this.#nanoseconds[i]!);
+    this.#profiled += completed;
+  }
+
+  /** The kernel calls of a step, in their order; empty unless asked for. */
+  get profile(): readonly ProfiledKernel[] {
+    const { plan } = this.#session!;
+    return Array.from(this.#nanoseconds, (nanoseconds, i) => {
+      const { kernel, label, space } = plan.steps[i]!;
+      const first = space.findIndex((size) => size !== 1);
+      return { kernel, ops: label, extent: first < 0 ? [1] : space.slice(first), microseconds: nanoseconds / 1000 / this.#profiled };
+    });
   }
 
   /**

@@ -2,7 +2,7 @@ import type { DataSource, Dataset } from "../io/dataset.js";
 import { Fields, type Optimizer, parseOptimizer } from "../nn/index.js";
 import { checkRows, ownRows } from "../vae/rows.js";
 import { type Evaluation, evaluateRows } from "./evaluate.js";
-import { type Chunk, type RunOptions, TrainingRun } from "./run.js";
+import { type Chunk, type ProfiledKernel, type RunOptions, TrainingRun } from "./run.js";
 import { checkIdle, type Trainable } from "./state.js";
 
 /** Means over steps of the objective's terms, in nats per sample: `loss`, `elbo`, `reconstruction`, `kl` for the ELBO. */
@@ -34,6 +34,8 @@ export interface FitOptions extends TrainOptions {
   readonly validation?: DataSource;
   /** Called about seven times a second. */
   readonly onProgress?: (progress: Progress) => void;
+  /** Measure the kernels of the training step, for {@link History.profile}; costs a few percent of speed. Default false. */
+  readonly profile?: boolean;
   /** Called after every epoch. */
   readonly onEpoch?: (record: EpochRecord) => void;
 }
@@ -75,6 +77,8 @@ export interface History {
   /** Steps of this training, and seconds spent in them. */
   readonly steps: number;
   readonly seconds: number;
+  /** What each kernel call of a step took, in their order, where `profile` was asked for. */
+  readonly profile?: readonly ProfiledKernel[];
 }
 
 export interface IterateOptions extends TrainOptions {
@@ -97,6 +101,7 @@ export async function fitModel(model: Trainable, source: DataSource, options: Fi
   const { run, plan, fields } = readOptions(operation, options);
   const onProgress = callback<Progress>(fields, "onProgress");
   const onEpoch = callback<EpochRecord>(fields, "onEpoch");
+  const profile = fields.boolean("profile", false);
   const validationSource = fields.raw("validation") as DataSource | undefined;
   fields.finish();
   checkIdle(model, operation);
@@ -107,7 +112,7 @@ export async function fitModel(model: Trainable, source: DataSource, options: Fi
   return TrainingRun.during(
     model,
     Promise.all([rows, validation]).then(([data]) => data),
-    run,
+    { ...run, profile },
     async (training) => {
       const validationRows = await validation;
       if (validationRows !== undefined) await checkRows(model.architecture, validationRows, "fit validation");
@@ -144,7 +149,7 @@ export async function fitModel(model: Trainable, source: DataSource, options: Fi
         records.push({ ...record, ...evaluated });
         onEpoch?.(records.at(-1)!);
       }
-      return { epochs: records, steps, seconds };
+      return { epochs: records, steps, seconds, ...(profile ? { profile: training.profile } : {}) };
     },
   );
 }

@@ -4,13 +4,26 @@ import type { Plan } from "../compile/plan.js";
 import { VaeError } from "../errors.js";
 import { checkShape, type DType, type Shape, sameShape, showShape, sizeOf, type Tensor } from "../graph/tensor.js";
 import { checkArray, hostArray } from "./feed.js";
-import { type Addon, awaitNative, callNative, type HostArray, loadAddon, type NativeBuffer, type NativeContext } from "./native.js";
+import {
+  type Addon,
+  awaitNative,
+  type CudaInfo,
+  callNative,
+  type HostArray,
+  loadAddon,
+  type NativeBuffer,
+  type NativeContext,
+  type Precision,
+} from "./native.js";
 import { Session } from "./session.js";
 import { checkThreads, defaultThreads } from "./threads.js";
 
 /** Where and how to compute. */
 export interface DeviceOptions {
-  /** `"auto"` (the default) is CUDA where it is compiled in and usable, else the CPU. */
+  /**
+   * `"auto"` (the default) is CUDA where it is compiled in and usable, else the CPU; {@link Device.fallback} then says why.
+   * The first opening of a CUDA device in a process takes some tenths of a second.
+   */
   readonly device?: "auto" | "cpu" | "cuda" | `cuda:${number}`;
   /**
    * Threads on the CPU; default `NODE_VAE_THREADS`, else the processors that this process may use, within its container's
@@ -19,7 +32,14 @@ export interface DeviceOptions {
   readonly threads?: number;
   /** Instruction tier, `"avx512"`, `"avx2"`, `"neon"` or `"portable"`; default `NODE_VAE_ISA`, else the best there is. */
   readonly tier?: string;
+  /**
+   * How products and convolutions are computed on CUDA: `"float32"` (the default), or on tensor cores with operands rounded to
+   * `"tf32"` (10 bits of mantissa) or `"bfloat16"` (7 bits), summed up in float32. The CPU has `"float32"` alone.
+   */
+  readonly precision?: Precision;
 }
+
+const PRECISIONS: readonly Precision[] = ["float32", "tf32", "bfloat16"];
 
 /** Copied at once while the event loop waits about a millisecond; more goes in pieces. */
 const WRITE_BYTES = 4 << 20;
@@ -113,8 +133,12 @@ export class Device implements Disposable {
   /** `"cpu"` or `"cuda:0"`, … */
   readonly name: string;
   readonly threads: number;
-  /** The instruction tier of the kernels. */
+  /** The instruction tier of the processor's kernels. */
   readonly tier: string;
+  /** How products and convolutions are computed. */
+  readonly precision: Precision;
+  /** Why `"auto"` is the CPU; undefined when it is not, or another device was asked for. */
+  readonly fallback: string | undefined;
   readonly #addon: Addon;
   readonly #context: NativeContext;
   readonly #residents = new Map<string, Resident>();
@@ -124,22 +148,32 @@ export class Device implements Disposable {
   /**
    * Opens a device.
    *
-   * @throws `VaeError` `"device"` for a device or tier that is unknown or not usable here, `"argument"` for threads outside
-   *   1 to 1024, `"native"` when the addon cannot be loaded
+   * @throws `VaeError` `"device"` for a device or tier that is unknown or not usable here, with what is missing; `"argument"`
+   *   for threads outside 1 to 1024 or a precision that the device does not have; `"native"` when the addon cannot be loaded
    */
   static open(options: DeviceOptions = {}): Device {
     return new Device(options);
   }
 
-  private constructor({ device = "auto", threads, tier = "" }: DeviceOptions) {
+  private constructor({ device = "auto", threads, tier = "", precision = "float32" }: DeviceOptions) {
     const operation = "device";
+    if (!PRECISIONS.includes(precision)) {
+      const expected = `precision as ${PRECISIONS.map((name) => `"${name}"`).join(", ")}`;
+      throw new VaeError({ code: "argument", operation, expected, received: String(precision) });
+    }
     this.threads = threads === undefined ? defaultThreads() : checkThreads(operation, threads);
     this.#addon = loadAddon();
     const info = callNative(operation, () => this.#addon.info());
-    const name = chooseDevice(device, info.cuda);
+    const { name, fallback } = chooseDevice(device, () => callNative(operation, () => info.cuda));
+    if (name === "cpu" && precision !== "float32") {
+      const problem = `the CPU computes in float32 alone, not in ${precision}${fallback === undefined ? "" : `, and CUDA is not usable: ${fallback}`}`;
+      throw new VaeError({ code: "argument", operation, problem, hint: 'leave precision out, or set it to "float32"' });
+    }
     this.name = name;
+    this.fallback = fallback;
+    this.precision = precision;
     this.tier = tier === "" ? info.tier : tier;
-    this.#context = callNative(operation, () => this.#addon.openContext(name, this.threads, tier));
+    this.#context = callNative(operation, () => this.#addon.openContext(name, this.threads, tier, precision));
   }
 
   get disposed(): boolean {
@@ -280,22 +314,25 @@ function statesOf({ outputs = {}, updates = [], terms = {} }: SessionGraph): rea
   return states;
 }
 
-/** The native device for what was asked for. */
-function chooseDevice(device: string, cuda: ReturnType<Addon["info"]>["cuda"]): "cpu" | `cuda:${number}` {
-  const usable = cuda.compiled && cuda.devices.length > 0;
-  if (device === "cpu" || (device === "auto" && !usable)) return "cpu";
-  if (device === "auto" || device === "cuda") device = "cuda:0";
-  const [, number] = /^cuda:(\d+)$/.exec(device) ?? [];
-  if (number === undefined) {
-    throw new VaeError({ code: "device", operation: "device", expected: '"auto", "cpu", "cuda" or "cuda:0", …', received: `"${device}"` });
+/** The native device for what was asked for; the driver is only asked where CUDA comes into question. */
+function chooseDevice(device: string, askCuda: () => CudaInfo): { name: "cpu" | `cuda:${number}`; fallback: string | undefined } {
+  const operation = "device";
+  if (device === "cpu") return { name: "cpu", fallback: undefined };
+  const named = /^cuda(?::(\d{1,4}))?$/.exec(device);
+  if (named === null && device !== "auto") {
+    throw new VaeError({ code: "device", operation, expected: '"auto", "cpu", "cuda" or "cuda:0", …', received: `"${device}"` });
   }
-  if (!usable) {
-    const hint = 'use "auto" or "cpu"';
-    throw new VaeError({ code: "device", operation: "device", problem: `"${device}" is not usable: ${cuda.problem}`, hint });
+  const { devices, problem } = askCuda();
+  const usable = devices.flatMap((description) => /^cuda:(\d+)/.exec(description)?.[1] ?? []);
+  const [first] = usable;
+  if (first === undefined) {
+    if (device === "auto") return { name: "cpu", fallback: problem };
+    throw new VaeError({ code: "device", operation, problem: `"${device}" is not usable: ${problem}`, hint: 'use "auto" or "cpu"' });
   }
-  if (Number(number) >= cuda.devices.length) {
-    const expected = `a device number below ${cuda.devices.length}`;
-    throw new VaeError({ code: "device", operation: "device", expected, received: `"${device}"` });
+  const chosen = String(Number(named?.[1] ?? first));
+  if (!usable.includes(chosen)) {
+    const expected = `one of the usable devices: ${devices.join(", ")}`;
+    throw new VaeError({ code: "device", operation, expected, received: `"${device}"` });
   }
-  return `cuda:${Number(number)}`;
+  return { name: `cuda:${Number(chosen)}`, fallback: undefined };
 }

@@ -48,6 +48,33 @@ export interface RunResult {
   readonly profile: Float64Array;
 }
 
+/**
+ * How products and convolutions are computed on CUDA: in float32, or on tensor cores from operands rounded to TensorFloat-32
+ * or bfloat16. All of them sum up in float32, and everything else is float32 always.
+ */
+export type Precision = "float32" | "tf32" | "bfloat16";
+
+/** What there is of CUDA. */
+export interface CudaInfo {
+  /** Whether this build of the addon has the CUDA backend. */
+  readonly compiled: boolean;
+  /** The devices that can be used: `"cuda:0 <name> (compute capability 8.0, 39.6 GiB)"`. */
+  readonly devices: readonly string[];
+  /** Why there is none, or `""`. */
+  readonly problem: string;
+}
+
+/** A launch of a CUDA kernel, as {@link Addon.lowerCuda} prints it. */
+export interface CudaLaunch {
+  readonly entry: string;
+  readonly grid: readonly [number, number, number];
+  readonly threads: number;
+  /** Dynamic shared memory of a block. */
+  readonly sharedBytes: number;
+  /** The module that the entry is in. */
+  readonly ptx: string;
+}
+
 export interface Addon {
   /** Version, compiler, and the tables of ops.def in order. */
   info(): {
@@ -59,9 +86,10 @@ export interface Addon {
     readonly tiers: readonly string[];
     readonly tier: string;
     readonly processors: number;
-    readonly cuda: { readonly compiled: boolean; readonly devices: readonly string[]; readonly problem: string };
+    /** Asked of the driver when it is read. */
+    readonly cuda: CudaInfo;
   };
-  openContext(device: "cpu" | `cuda:${number}`, threads: number, tier: string): NativeContext;
+  openContext(device: "cpu" | `cuda:${number}`, threads: number, tier: string, precision: Precision): NativeContext;
   closeContext(context: NativeContext): void;
   allocate(context: NativeContext, dtype: "float32" | "int32" | "uint8", elements: number): NativeBuffer;
   release(buffer: NativeBuffer): void;
@@ -75,6 +103,11 @@ export interface Addon {
   /** Asks the run in progress, and those queued behind it, to end after the step they are in. */
   stop(session: NativeSession): void;
   memory(session: NativeSession): { readonly arena: number; readonly scratch: number; readonly residents: number };
+  /**
+   * What a CUDA device of a compute capability (80 for 8.0) would be given for a plan: a list of launches for each of its
+   * steps. Needs no driver; addresses are made up.
+   */
+  lowerCuda(words: Int32Array, capability: number, precision: Precision): readonly (readonly CudaLaunch[])[];
   /** GFLOP/s of register-only FMAs and of the GEMM microkernel in L1, on one thread, for the given seconds each. */
   probe(tier: string, seconds: number): { readonly fma: number; readonly l1: number };
 }

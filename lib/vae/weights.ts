@@ -141,10 +141,10 @@ export class Weights {
     }
   }
 
-  /** Moves everything to as many threads; compiled graphs are dropped. */
+  /** Moves everything to as many threads, which only the CPU computes with; compiled graphs are dropped. */
   async useThreads(threads: number, operation: string): Promise<void> {
     await this.ready(operation);
-    if (threads === this.#device.threads) return;
+    if (threads === this.#device.threads || this.#device.name !== "cpu") return;
     this.#ready = this.#reopen({ ...this.#options, threads }, operation);
     await this.#ready;
   }
