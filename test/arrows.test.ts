@@ -40,14 +40,23 @@ const addonFile = "lib/runtime/native.ts";
 
 /** Which files of native/ a group may include, beside its own. */
 const nativeGroups: readonly { readonly name: string; readonly files: RegExp; readonly mayInclude: RegExp }[] = [
+  {
+    name: "cuda session", // the driver, and the device and session on top of it
+    files: /^native\/cuda\/(driver|context|memory|modules|recording|pipeline|session|device)\./,
+    mayInclude: /^native\/(cuda\/.*|(?!addon)[^/]*)$/,
+  },
   // Kernels see resolved steps (backend.h with the types of plan.h); where those came from is not their business.
   {
     name: "kernels",
-    files: /^native\/(cpu|cuda)\//,
-    mayInclude: /^native\/((cpu|cuda)\/.*|backend\.h|plan\.h|pool\.h|philox\.h|ops\.def)$/,
+    files: /^native\/((cpu|cuda)\/|(space|axes)\.)/,
+    mayInclude: /^native\/((cpu|cuda)\/.*|(backend|plan|pool|philox|space|axes)\.h|ops\.def)$/,
   },
-  { name: "addon", files: /^native\/addon[^/]*$/, mayInclude: /^native\/[^/]*$/ },
-  { name: "session", files: /^native\/(session|queue|snapshot|memory)\./, mayInclude: /^native\/(?!addon)[^/]*$/ },
+  { name: "addon", files: /^native\/addon[^/]*$/, mayInclude: /^native\/([^/]*|cuda\/(device|lowering)\.h)$/ },
+  {
+    name: "session",
+    files: /^native\/(session|cpu_session|binding|device|queue|snapshot|memory)\./,
+    mayInclude: /^native\/(?!addon)[^/]*$/,
+  },
   { name: "plan", files: /^native\/(plan[^/]*|backend\.h|philox\.h|pool\..*)$/, mayInclude: /^native\/(plan[^/]*\.h|pool\.h|ops\.def)$/ },
 ];
 

@@ -70,6 +70,24 @@ describe("fit", () => {
     expect(await trained(6)).not.toEqual(first);
   });
 
+  it("measures the kernels of a step when asked to, and changes nothing by it", async () => {
+    await using plain = model();
+    await using profiled = model();
+    const training = { steps: 40, batchSize: 32 };
+    const without = await plain.fit(rows, training);
+    const { profile, seconds } = await profiled.fit(rows, { ...training, profile: true });
+    expect(without.profile).toBeUndefined();
+    expect(await weightsOf(profiled)).toEqual(await weightsOf(plain));
+    const total = profile!.reduce((sum, { microseconds }) => sum + microseconds, 0);
+    expect(total).toBeGreaterThan(1);
+    expect(total).toBeLessThan((1e6 * seconds) / 40);
+    // Forward and backward of four layers; the last one's weights take their update in the product's epilogue.
+    const products = profile!.filter(({ kernel }) => kernel === "matmul");
+    expect(products.length).toBeGreaterThanOrEqual(10);
+    expect(products.at(-1)!.ops).toContain("sqrt");
+    expect(products.every(({ extent, microseconds }) => extent.length === 2 && microseconds > 0)).toBe(true);
+  });
+
   it("takes batches larger than the data set, and bytes", async () => {
     await using one = model();
     const bytes = Uint8Array.from(rows.subarray(0, 3 * SIZE), (value) => value * 255);

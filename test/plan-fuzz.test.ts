@@ -228,7 +228,7 @@ describe("corrupted plans", () => {
 
   test.each(plans)("%s", async (_, written) => {
     const words = encodePlan(written, addon.info());
-    const context = addon.openContext("cpu", 2, "");
+    const context = addon.openContext("cpu", 2, "", "float32");
     const below = generator(words.length);
     const fates: Record<Fate, number> = { refused: 0, "too large": 0, ran: 0, failed: 0 };
     expect(await fateOf(context, words)).toBe("ran");
@@ -241,7 +241,7 @@ describe("corrupted plans", () => {
   });
 
   test("every truncation is refused", () => {
-    const context = addon.openContext("cpu", 1, "");
+    const context = addon.openContext("cpu", 1, "", "float32");
     for (const [, written] of plans) {
       const words = encodePlan(written, addon.info());
       for (let length = 0; length < words.length; length++) {

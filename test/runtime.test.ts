@@ -170,7 +170,7 @@ function startWorker(written: Plan, steps: number, threads: number, weight: numb
     const { parentPort, workerData } = require("node:worker_threads");
     const { path, words, steps, threads, weight } = workerData;
     const addon = require(path);
-    const context = addon.openContext("cpu", threads, "");
+    const context = addon.openContext("cpu", threads, "", "float32");
     const buffer = addon.allocate(context, "float32", 1);
     addon.write(buffer, 0, Float32Array.of(weight));
     const session = addon.compile(context, words, [buffer]);
@@ -233,7 +233,7 @@ describe("worker threads", () => {
     const words = [...encodePlan(slowPlan(2000), loadAddon().info())];
     const code = `
       const addon = require(${JSON.stringify(addonPath())});
-      const context = addon.openContext("cpu", 2, "");
+      const context = addon.openContext("cpu", 2, "", "float32");
       const session = addon.compile(context, Int32Array.from(${JSON.stringify(words)}), []);
       addon.run(session, { steps: 1e9, firstStep: 0, seedLow: 0, seedHigh: 0, inputs: [], profile: false });
       setTimeout(() => process.exit(7), 100);`;
@@ -244,7 +244,7 @@ describe("worker threads", () => {
   test("a process ends by itself when nothing is queued, with a device still open", () => {
     const code = `
       const addon = require(${JSON.stringify(addonPath())});
-      const buffer = addon.allocate(addon.openContext("cpu", 2, ""), "float32", 4);
+      const buffer = addon.allocate(addon.openContext("cpu", 2, "", "float32"), "float32", 4);
       addon.read(buffer).then((values) => console.log(values.length));`;
     const { status, stdout } = spawnSync(process.execPath, ["-e", code], { timeout: 10_000, encoding: "utf8" });
     expect({ status, stdout }).toEqual({ status: 0, stdout: "4\n" });

@@ -1,7 +1,7 @@
 // The judge of a backend: an op case's value, first- and second-order gradients, computed natively from compiled plans,
 // against the float64 evaluation. Used by the tests and, where there is no test runner, by test/gpu/check.ts.
 import { cast, evaluate, grad, instantiate, multiply, type NamedCase, sum, type Tensor, uniform } from "../../lib/graph/index.js";
-import type { Device } from "../../lib/runtime/device.js";
+import type { Device, DeviceOptions } from "../../lib/runtime/device.js";
 
 /** Largest differences allowed, relative to the largest magnitude among the expected values. */
 export interface Tolerance {
@@ -15,6 +15,16 @@ export interface Tolerance {
  * among the expected values, with room for the growth of rounding errors through a chain of operations.
  */
 export const FLOAT32: Tolerance = { output: 4e-6, first: 2e-5, second: 1e-4 };
+
+/**
+ * Products of tf32 keep 11 bits of each factor, those of bfloat16 8: relative errors of 2^-11 and 2^-8 per factor, which the
+ * cases' short sums do not average out, and which derivatives of derivatives pass through more than once.
+ */
+export const TOLERANCES: Readonly<Record<NonNullable<DeviceOptions["precision"]>, Tolerance>> = {
+  float32: FLOAT32,
+  tf32: { output: 2e-3, first: 6e-3, second: 2e-2 },
+  bfloat16: { output: 1.6e-2, first: 5e-2, second: 1.6e-1 },
+};
 
 function project(output: Tensor, stream: number): Tensor {
   return sum(multiply(output, uniform(output.shape, stream)));
