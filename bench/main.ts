@@ -1,11 +1,13 @@
 // `npm run bench`: see bench/README.md.
 import { Command, InvalidArgumentError } from "commander";
+import type { DeviceOptions } from "#lib/runtime/device.js";
 import { type FashionOptions, fashion } from "./fashion.js";
+import { type GpuSettings, gpu } from "./gpu.js";
 import { growth } from "./growth.js";
 import { ops } from "./ops.js";
 import { profile } from "./profile.js";
 import { redraw, train } from "./train.js";
-import { parseNetwork, type Workload, workloads } from "./workload.js";
+import { gpuWorkloads, parseNetwork, type Workload, workloads } from "./workload.js";
 
 const QUICK = { workloads: ["W1"], seconds: 0.2, rounds: 3 };
 const FULL = { workloads: Object.keys(workloads), seconds: 1, rounds: 5 };
@@ -75,13 +77,31 @@ program
   .option("--workload <name>", `one of ${FULL.workloads.join(", ")}`, "W1")
   .option("--network <widths>", "a dense network of your own instead", String)
   .option("--batch <rows>", "batch size of --network", whole, 128)
+  .option("--device <name>", "cpu, or cuda, cuda:1, …", "cpu")
+  .option("--precision <name>", "on CUDA: float32, tf32 or bfloat16", "float32")
   .option("--tier <name>", "instruction tier; default the best", "")
   .option("--threads <count>", "threads", whole, 1)
   .option("--seconds <seconds>", "how long", positive, 2)
-  .action((flags: { workload: string; network?: string; batch: number; tier: string; threads: number; seconds: number }) => {
-    const { network, batch } = flags;
-    return profile({ ...flags, workload: network === undefined ? byName(flags.workload) : parseNetwork(network, batch) });
+  .action((flags: { workload: string; network?: string; batch: number; seconds: number } & DeviceOptions) => {
+    const { network, batch, seconds, device = "cpu", precision = "float32", tier = "", threads = 1 } = flags;
+    const workload = network === undefined ? byName(flags.workload) : parseNetwork(network, batch);
+    return profile({ workload, device: { device, precision, tier, threads }, seconds });
   });
+
+program
+  .command("gpu")
+  .description("training steps on a CUDA device beside PyTorch's, eager and compiled in a CUDA graph, in alternated rounds")
+  .option("--workloads <names>", `which of ${Object.keys(gpuWorkloads).join(", ")}`, names, ["W1", "W3b", "W4", "W2", "W1b", "W3"])
+  .option("--precisions <names>", "float32, tf32, bfloat16", names, ["tf32"])
+  .option("--seconds <seconds>", "of a turn", positive, 2)
+  .option("--rounds <count>", "turns of each", whole, 5)
+  .option("--minutes <minutes>", "no workload is begun after this time", positive, 60)
+  .option("--rows <count>", "rows of synthetic data", whole, 10_000)
+  .option("--python <command>", "the interpreter that has PyTorch", "python3")
+  .option("--json <file>", "where the result goes; default bench/results/gpu-DATE.json")
+  .action((flags: Omit<GpuSettings, "command" | "workloads"> & { readonly workloads: string[] }) =>
+    gpu({ ...flags, workloads: flags.workloads.map(byName), command }),
+  );
 
 program
   .command("fashion")
@@ -113,8 +133,8 @@ function kernelOptions(command: Command): Command {
 }
 
 function byName(name: string): Workload {
-  const workload = workloads[name];
-  if (workload === undefined) throw new RangeError(`workloads are ${Object.keys(workloads).join(", ")}; received ${name}`);
+  const workload = gpuWorkloads[name];
+  if (workload === undefined) throw new RangeError(`workloads are ${Object.keys(gpuWorkloads).join(", ")}; received ${name}`);
   return workload;
 }
 

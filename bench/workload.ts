@@ -115,6 +115,28 @@ export const workloads: Readonly<Record<string, Workload>> = {
   },
 };
 
+/** Those of the benchmark on a GPU: small ones are bound by launches, large ones by arithmetic or memory. */
+export const gpuWorkloads: Readonly<Record<string, Workload>> = {
+  ...workloads,
+  W3b: { ...workloads.W3!, name: "W3b", batch: 1024 },
+  W4: {
+    name: "W4",
+    network: "conv 64×64×3, large",
+    input: 64 * 64 * 3,
+    image: [64, 64, 3],
+    latent: 256,
+    batch: 256,
+    encoder: [conv(4, 2, 64, 3, 128), conv(4, 2, 32, 128, 256), conv(4, 2, 16, 256, 512), conv(4, 2, 8, 512, 1024)],
+    decoder: [
+      dense(256, 4 * 4 * 1024),
+      transposed(4, 2, 4, 1024, 512),
+      transposed(4, 2, 8, 512, 256),
+      transposed(4, 2, 16, 256, 128),
+      transposed(4, 2, 32, 128, 3, false),
+    ],
+  },
+};
+
 /** Height and width of a convolution's result. */
 export function outputSize({ kind, size, stride }: ConvolutionLayer): number {
   return kind === "conv" ? Math.ceil(size / stride) : size * stride;
@@ -133,6 +155,15 @@ export function fanIn(layer: Layer): number {
 /** One of the two heads. */
 export function headOf({ encoder, latent }: Workload): DenseLayer {
   return { kind: "dense", inputs: outputsOf(encoder.at(-1)!), outputs: latent, relu: false };
+}
+
+/** Weights and biases. */
+export function parameterCount(workload: Workload): number {
+  return layersOf(workload).reduce((sum, layer) => sum + weightsOf(layer), 0);
+}
+
+function weightsOf(layer: Layer): number {
+  return layer.kind === "dense" ? (layer.inputs + 1) * layer.outputs : (fanIn(layer) + 1) * layer.filters;
 }
 
 /** Every layer with weights, in order: the encoder, the heads for mean and log-variance, the decoder. */

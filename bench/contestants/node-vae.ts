@@ -1,6 +1,6 @@
-// node-vae through its public API. The configuration is the instruction tier.
+// node-vae through its public API. The configuration is the instruction tier, or the precision on a GPU: cuda-tf32.
 import { readFileSync } from "node:fs";
-import { adam, type TrainedSteps, vae } from "node-vae";
+import { adam, type PlacementOptions, type Precision, type TrainedSteps, vae } from "node-vae";
 import { modelOptions } from "../model.js";
 import { type Contestant, compete, type Task } from "../protocol.js";
 import { readBytes } from "./data.js";
@@ -10,7 +10,12 @@ const SECONDS_PER_REPORT = 0.025;
 
 await compete(async (task: Task): Promise<Contestant> => {
   const { batch } = task.workload;
-  const model = vae({ ...modelOptions(task.workload), device: "cpu", threads: task.threads, tier: task.configuration, seed: 1 });
+  const [, precision] = /^cuda-(float32|tf32|bfloat16)$/.exec(task.configuration) ?? [];
+  const place: PlacementOptions =
+    precision === undefined
+      ? { device: "cpu", threads: task.threads, tier: task.configuration }
+      : { device: "cuda", precision: precision as Precision };
+  const model = vae({ ...modelOptions(task.workload), ...place, seed: 1 });
   const data = readBytes(task);
   const before = nativeMemory();
   const optimizer = adam({ learningRate: 1e-3 });

@@ -1,9 +1,11 @@
 """The benchmark's VAEs in PyTorch, with the protocol of bench/protocol.ts on stdin and stdout.
 
 Usage: pytorch.py TASK, with a configuration of words joined by "-": eager or compile or jit, then foreach or fused for
-Adam, then channelslast for the layout of images. `pytorch.py --version` prints the version and ends.
+Adam, then channelslast for the layout of images. On a GPU: cuda, with float32, tf32 or bfloat16, and graphs to capture the
+whole step in a CUDA graph. `pytorch.py --version` prints the version and ends, `pytorch.py --cuda` also the GPU's name.
 """
 
+import contextlib
 import json
 import os
 import resource
@@ -62,8 +64,11 @@ def build(task):
     torch.set_num_threads(task["threads"])
     torch.set_flush_denormal(True)  # without it Adam's moments of unused pixels slow every step down
     torch.manual_seed(1)
-    data = torch.from_numpy(numpy.fromfile(task["data"], dtype=numpy.uint8)).view(-1, workload["input"]).float().div_(255)
-    model = Vae(workload)
+    device = "cuda" if "cuda" in words else "cpu"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = "float32" not in words
+    torch.backends.cudnn.benchmark = True
+    data = torch.from_numpy(numpy.fromfile(task["data"], dtype=numpy.uint8)).view(-1, workload["input"]).to(device).float().div_(255)
+    model = Vae(workload).to(device)
     if "image" in workload:
         height, width, channels = workload["image"]
         data = data.view(-1, height, width, channels).permute(0, 3, 1, 2)
@@ -71,13 +76,19 @@ def build(task):
     if "channelslast" in words:
         model = model.to(memory_format=torch.channels_last)
     adam = {word: True for word in words if word in ("foreach", "fused")}
+    if "graphs" in words:
+        adam["capturable"] = True
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, **adam)
     forward = model
     if "jit" in words:
         forward = torch.jit.trace(model, data[: workload["batch"]], check_trace=False)
 
+    def precision():
+        return torch.autocast("cuda", torch.bfloat16) if "bfloat16" in words else contextlib.nullcontext()
+
     def loss_of(x):
-        logits, mean, log_variance = forward(x)
+        with precision():
+            logits, mean, log_variance = (value.float() for value in forward(x))
         reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction="sum")
         return reconstruction - 0.5 * torch.sum(1 + log_variance - mean * mean - log_variance.exp())
 
@@ -85,23 +96,49 @@ def build(task):
         loss_of = torch.compile(loss_of)
 
     def step():
-        x = data.index_select(0, torch.randint(len(data), (workload["batch"],)))
+        x = data.index_select(0, torch.randint(len(data), (workload["batch"],), device=device))
         optimizer.zero_grad(set_to_none=True)
         loss = loss_of(x)
         loss.backward()
         optimizer.step()
         return loss
 
-    return step
+    return captured(step) if "graphs" in words else step
 
 
-def run(step, batch, seconds):
+def captured(step):
+    """The step in a CUDA graph, after the warm-up on another stream that capturing asks for (PyTorch's notes on CUDA graphs)."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        loss = step()
+
+    def replay():
+        graph.replay()
+        return loss
+
+    return replay
+
+
+def run(step, batch, seconds, cuda):
+    """On a GPU steps are queued, and waited for every some of them, so that the queue never runs dry."""
+    together = 1
     turns = []
     begin = before = time.perf_counter()
     while not turns or before - begin < seconds:
-        loss = step()
+        for _ in range(together):
+            loss = step()
+        if cuda:
+            torch.cuda.synchronize()
         now = time.perf_counter()
-        turns.append((1, now - before))
+        turns.append((together, now - before))
+        if cuda:
+            together = min(1000, max(1, round(0.1 * together / (now - before))))
         before = now
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"type": "ran", "turns": turns, "loss": loss.item() / batch, "peakMemory": peak}
@@ -125,7 +162,7 @@ def main():
         if question["type"] == "exit":
             break
         if question["type"] == "run":
-            say(run(step, batch, question["seconds"]))
+            say(run(step, batch, question["seconds"], "cuda" in task["configuration"]))
         else:
             say({"type": "failed", "message": f"cannot {question['type']}"})
 
@@ -133,6 +170,9 @@ def main():
 if __name__ == "__main__":
     if sys.argv[1:] == ["--version"]:
         print(torch.__version__)
+        sys.exit()
+    if sys.argv[1:] == ["--cuda"]:
+        print(torch.__version__, torch.cuda.get_device_name())
         sys.exit()
     try:
         main()
