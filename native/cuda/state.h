@@ -14,8 +14,8 @@ enum class Halt : uint32_t {
 
 struct RunState {
   uint64_t seed;
-  uint64_t step; // counter of the noise, the batch order and step_index
-  uint64_t row;  // steps completed in this run: the row of the terms' ring that comes next
+  uint64_t step;          // counter of the noise, the batch order and step_index
+  uint64_t row;           // steps completed in this run: the row of the terms' ring that comes next
   uint32_t halted;        // a Halt. Kernels that write residents do nothing once it is set
   uint32_t diverged_term; // for Halt::diverged
   int32_t fault_step;     // for Halt::fault: the plan's step, the position in its indices, and the index found there
