@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -16,12 +17,20 @@ namespace nodevae {
 
 class Pool;
 
+// Noise that a program makes for itself instead of loading it: number `first` + strides . index of a draw (philox.h).
+struct NoiseSource {
+  bool normal; // else uniform
+  uint32_t stream;
+  int64_t first;
+};
+
 // A step whose operands point at memory. Views have been bounds-checked by parse_plan.
 struct ResolvedOperand {
   void* data; // base + offset applied
   DType dtype;
   int64_t strides[kDims];
   int64_t elements_left; // elements from `data` to the end of its buffer (for vector over-reads: none allowed)
+  std::optional<NoiseSource> noise = std::nullopt; // what loads give in place of memory; none on the CPU
 };
 
 struct ResolvedStep {

@@ -56,16 +56,10 @@ public:
   void run(const RunContext& context) override {
     float* packed = reinterpret_cast<float*>(context.shared + packed_offset());
     if (form_ != Form::lanewise) pack_weights(packed, *context.pool);
-    const auto body = [&](int64_t job, int thread) {
-      const int64_t end = std::min(window_.blocks(), (job + 1) * per_job_);
-      for (int64_t block = job * per_job_; block < end; ++block)
+    run_jobs(*context.pool, window_.blocks(), per_job_, [&](int64_t begin, int64_t end, int thread) {
+      for (int64_t block = begin; block < end; ++block)
         run_block(block, block + 1 < end, packed, context.shared, context.local[thread]);
-    };
-    const int64_t jobs = ceil_div(window_.blocks(), per_job_);
-    if (jobs == 1)
-      body(0, 0);
-    else
-      context.pool->parallel_for(jobs, body);
+    });
     program_.finish(context.shared, *context.pool);
   }
 
@@ -210,7 +204,7 @@ private:
                        const Body& multiply) const {
     const int64_t share =
         work.block.rows / std::max<int64_t>(1, pixels); // of the block's pixels, per pixel of this phase
-    for_each_tile(0, pixels, tier_.micro_rows, [&](int64_t row, int64_t count) {
+    for_each_tile(pixels, tier_.micro_rows, [&](int64_t row, int64_t count) {
       work.next.advance();
       if (last) program_.prefetch(work.block, row * share, count * share);
       tile.a_rows = phase.windows.data() + row;

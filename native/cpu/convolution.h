@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "kernels.h"
+#include "panels.h"
 
 namespace nodevae {
 
@@ -147,21 +148,5 @@ inline int64_t blocks_per_job(int64_t blocks) { return std::max<int64_t>(1, bloc
 bool prefers_dots(const Correlation& correlation, const TierKernels& tier);
 bool prefers_planes(const Correlation& correlation, const TierKernels& tier);
 std::unique_ptr<Kernel> make_planar_convolution(const ResolvedStep& step, const TierKernels& tier);
-
-// A panel of columns as wide as a register tile, or what is left of them.
-struct ColumnPanel {
-  int64_t column, columns; // columns: without those that only fill up the last vector
-  int vectors;
-};
-std::vector<ColumnPanel> column_panels(int64_t columns, const TierKernels& tier);
-
-// Spreads rows evenly over register tiles: calls body(first row, rows) for each.
-template <class Body> void for_each_tile(int64_t begin, int64_t end, int64_t tile_rows, const Body& body) {
-  for (int64_t left = ceil_div(end - begin, tile_rows); left > 0; --left) {
-    const int64_t count = ceil_div(end - begin, left);
-    body(begin, count);
-    begin += count;
-  }
-}
 
 } // namespace nodevae

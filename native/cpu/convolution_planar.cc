@@ -54,18 +54,12 @@ public:
   size_t local_bytes() const override { return planes_bytes_ + sums_bytes_ + c_bytes_ + program_.local_bytes(); }
 
   void run(const RunContext& context) override {
-    const auto body = [&](int64_t job, int thread) {
-      const int64_t end = std::min(window_.blocks(), (job + 1) * per_job_);
+    run_jobs(*context.pool, window_.blocks(), per_job_, [&](int64_t begin, int64_t end, int thread) {
       // The halo is cleared once: blocks write between its columns.
       std::memset(context.local[thread], 0, planes_bytes_);
-      for (int64_t block = job * per_job_; block < end; ++block)
+      for (int64_t block = begin; block < end; ++block)
         run_block(block, block + 1 < end, context.shared, context.local[thread]);
-    };
-    const int64_t jobs = ceil_div(window_.blocks(), per_job_);
-    if (jobs == 1)
-      body(0, 0);
-    else
-      context.pool->parallel_for(jobs, body);
+    });
     program_.finish(context.shared, *context.pool);
   }
 
@@ -137,7 +131,7 @@ private:
       tile.a = of_.weights_at(0, group);
       tile.b = planes + group * of_.in * plane_ + position;
       tile.c = sums + position;
-      for_each_tile(0, of_.out, tier_.micro_rows, [&](int64_t row, int64_t count) {
+      for_each_tile(of_.out, tier_.micro_rows, [&](int64_t row, int64_t count) {
         tile.a_rows = weight_rows_.data() + row;
         tile.c_rows = sum_rows_.data() + row;
         tier_.window_broadcast[count - 1][vectors - 1](&tile);

@@ -33,8 +33,8 @@ public:
                                                         shape_.stride_width, shape_.pad_left, shape_.dilation_width),
                                       shape_.images, shape_.channels, kBlockPixels,
                                       form_ == Form::by_window ? int64_t{tier.lanes} * tier.micro_vectors : 0),
-        finish_rows_(std::max<int64_t>(1, 8192 / shape_.filters)), finish_blocks_(ceil_div(rows_, finish_rows_)),
-        program_(ProgramSpace(step, 2), tier, finish_blocks_, 1) {
+        finish_rows_(std::max<int64_t>(1, 8192 / shape_.filters)),
+        program_(ProgramSpace(step, 2), tier, ceil_div(rows_, finish_rows_), 1) {
     lay_out();
     divide();
     gradient_bytes_ = packs_gradient() ? float_bytes(window_.block_pixels() * packed_width()) : 0;
@@ -48,26 +48,16 @@ public:
 
   void run(const RunContext& context) override {
     float* partials = reinterpret_cast<float*>(context.shared + partial_offset());
-    const auto sum = [&](int64_t job, int thread) {
+    context.pool->parallel_for(chunks_ * shares_, [&](int64_t job, int thread) {
       run_chunk(job / shares_, job % shares_, partials, context.local[thread]);
-    };
-    if (chunks_ * shares_ == 1)
-      sum(0, 0);
-    else
-      context.pool->parallel_for(chunks_ * shares_, sum);
-
-    const auto finish = [&](int64_t number, int thread) {
+    });
+    run_jobs(*context.pool, rows_, finish_rows_, [&](int64_t row, int64_t end, int thread) {
       char* local = context.local[thread];
       float* c = reinterpret_cast<float*>(local);
-      const int64_t row = number * finish_rows_, rows = std::min(finish_rows_, rows_ - row);
-      add_chunks(partials, row, rows, c);
-      const Block block{0, number, row, rows, 0, 0, shape_.filters, c, shape_.filters};
+      add_chunks(partials, row, end - row, c);
+      const Block block{0, row / finish_rows_, row, end - row, 0, 0, shape_.filters, c, shape_.filters};
       program_.run(block, context.shared, local + finish_bytes_);
-    };
-    if (finish_blocks_ == 1)
-      finish(0, 0);
-    else
-      context.pool->parallel_for(finish_blocks_, finish);
+    });
     program_.finish(context.shared, *context.pool);
   }
 
@@ -263,7 +253,7 @@ private:
   const int64_t run_;                // rows that lie side by side in the image
   const Form form_;
   const Window window_;
-  const int64_t finish_rows_, finish_blocks_;
+  const int64_t finish_rows_;
   TileProgram program_;
   std::vector<ColumnPanel> panels_;
   std::vector<int64_t> windows_, filter_offsets_,

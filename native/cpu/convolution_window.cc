@@ -143,18 +143,4 @@ const float* Window::read(const float* source, const Part& part, float* scratch)
   return scratch;
 }
 
-std::vector<ColumnPanel> column_panels(int64_t columns, const TierKernels& tier) {
-  std::vector<ColumnPanel> panels;
-  const int64_t widest = tier.micro_vectors;
-  int64_t vectors = ceil_div(columns, tier.lanes);
-  for (int64_t column = 0; vectors > 0;) {
-    // A last panel of one vector would be slow, so four vectors become two and two.
-    const int64_t width = vectors == widest + 1 && widest == 3 ? 2 : std::min(vectors, widest);
-    panels.push_back({column, std::min(columns - column, width * tier.lanes), static_cast<int>(width)});
-    column += width * tier.lanes;
-    vectors -= width;
-  }
-  return panels;
-}
-
 } // namespace nodevae

@@ -20,8 +20,8 @@ public:
         rows_per_job_(std::max<int64_t>(1, 16384 / std::max<int64_t>(1, columns_))) {}
 
   void run(const RunContext& context) override {
-    const auto body = [&](int64_t job, int) {
-      for (int64_t i = job * rows_per_job_, end = std::min(count_, i + rows_per_job_); i < end; ++i) {
+    run_jobs(*context.pool, count_, rows_per_job_, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i) {
         const int32_t index = static_cast<const int32_t*>(indices_.data)[i * indices_.strides[kRows]];
         if (index < 0 || index >= table_rows_) bad_index("gather", i, index, table_rows_);
         if (dtype_size(out_.dtype) == 1)
@@ -29,12 +29,7 @@ public:
         else
           copy<uint32_t>(i, index);
       }
-    };
-    const int64_t jobs = ceil_div(count_, rows_per_job_);
-    if (jobs == 1)
-      body(0, 0);
-    else
-      context.pool->parallel_for(jobs, body);
+    });
   }
 
 private:
@@ -60,27 +55,23 @@ public:
       : tier_(tier), updates_(step.operands[0]), indices_(step.operands[1]), out_(step.operands[2]),
         count_(step.space[kRows]), columns_(step.space[kColumns]), out_rows_(step.attributes[0]) {
     by_columns_ = columns_ >= 256;
-    const int64_t extent = by_columns_ ? columns_ : out_rows_;
     const int64_t most = by_columns_ ? columns_ / 128 : std::min<int64_t>(8, count_ * columns_ / 32768);
-    jobs_ = std::max<int64_t>(1, most);
-    per_job_ = by_columns_ ? round_up(ceil_div(extent, jobs_), 16) : ceil_div(extent, jobs_);
+    const int64_t share = ceil_div(extent(), std::max<int64_t>(1, most));
+    per_job_ = by_columns_ ? round_up(share, 16) : share;
   }
 
   void run(const RunContext& context) override {
-    const auto body = [&](int64_t job, int) {
-      const int64_t begin = job * per_job_;
+    run_jobs(*context.pool, extent(), per_job_, [&](int64_t begin, int64_t end, int) {
       if (by_columns_)
-        scatter(0, out_rows_, begin, std::min(columns_, begin + per_job_));
+        scatter(0, out_rows_, begin, end);
       else
-        scatter(begin, std::min(out_rows_, begin + per_job_), 0, columns_);
-    };
-    if (jobs_ == 1)
-      body(0, 0);
-    else
-      context.pool->parallel_for(jobs_, body);
+        scatter(begin, end, 0, columns_);
+    });
   }
 
 private:
+  int64_t extent() const { return by_columns_ ? columns_ : out_rows_; } // what is divided; 256 or 1 at least
+
   void scatter(int64_t first_row, int64_t last_row, int64_t first, int64_t last) const {
     float* out = static_cast<float*>(out_.data);
     const float* updates = static_cast<const float*>(updates_.data);
@@ -105,7 +96,7 @@ private:
   ResolvedOperand updates_, indices_, out_;
   int64_t count_, columns_, out_rows_;
   bool by_columns_;
-  int64_t jobs_, per_job_;
+  int64_t per_job_;
 };
 
 } // namespace

@@ -41,16 +41,9 @@ public:
 
   void run(const RunContext& context) override {
     const int64_t blocks = outer_ * row_blocks_ * column_blocks_;
-    const auto body = [&](int64_t job, int thread) {
-      const int64_t end = std::min(blocks, (job + 1) * blocks_per_job_);
-      for (int64_t i = job * blocks_per_job_; i < end; ++i)
-        program_.run(block(i), context.shared, context.local[thread]);
-    };
-    const int64_t jobs = ceil_div(blocks, blocks_per_job_);
-    if (jobs == 1)
-      body(0, 0);
-    else
-      context.pool->parallel_for(jobs, body);
+    run_jobs(*context.pool, blocks, blocks_per_job_, [&](int64_t begin, int64_t end, int thread) {
+      for (int64_t i = begin; i < end; ++i) program_.run(block(i), context.shared, context.local[thread]);
+    });
     program_.finish(context.shared, *context.pool);
   }
 

@@ -8,6 +8,7 @@
 // result is accumulated over the whole of k by one thread, in order, whatever the blocking.
 #include <unistd.h>
 
+#include "panels.h"
 #include "tile_program.h"
 
 namespace nodevae {
@@ -17,24 +18,6 @@ namespace {
 constexpr int64_t kBlockRows = 128;
 constexpr int64_t kUnpackedRows = 16;      // for so few rows, packing B costs more than it saves
 constexpr int64_t kSharedBytes = 32 << 20; // a larger B is packed panel by panel: it would double the weights' memory
-
-struct Panel {
-  int64_t column, columns;
-  int vectors;
-};
-
-// Three vectors wide; a last panel of one vector would be slow, so four vectors become two and two.
-std::vector<Panel> split_columns(int64_t columns, int lanes, int widest) {
-  std::vector<Panel> panels;
-  int64_t vectors = ceil_div(columns, lanes);
-  for (int64_t column = 0; vectors > 0;) {
-    const int64_t width = vectors == widest + 1 && widest == 3 ? 2 : std::min<int64_t>(vectors, widest);
-    panels.push_back({column, std::min(columns - column, width * lanes), static_cast<int>(width)});
-    column += width * lanes;
-    vectors -= width;
-  }
-  return panels;
-}
 
 // Depth of a panel: it shares the second-level cache with a block of A. Does not influence results.
 int64_t choose_depth(int64_t k) {
@@ -51,7 +34,7 @@ struct Geometry {
   int64_t m, n, k, batch;
   ResolvedOperand a, b;
   int64_t a_row, a_k, b_k, b_column;
-  std::vector<Panel> panels;
+  std::vector<ColumnPanel> panels;
   int64_t block_rows, row_blocks, depth;
   bool column_major_a, packs_a;
   bool shares_b;          // all of B is packed ahead
@@ -62,7 +45,7 @@ struct Geometry {
       : m(step.space[kRows]), n(step.space[kColumns]), k(step.attributes[0]),
         batch(step.space[0] * step.space[1] * step.space[2] * step.space[3]), a(step.operands[0]), b(step.operands[1]),
         a_row(a.strides[kRows]), a_k(step.attributes[1]), b_k(step.attributes[2]), b_column(b.strides[kColumns]),
-        panels(split_columns(n, tier.lanes, tier.micro_vectors)), depth(choose_depth(k)) {
+        panels(column_panels(n, tier)), depth(choose_depth(k)) {
     // A dimension of extent 1 may have any stride; these choose the fast paths.
     if (n == 1) b_column = 1;
     if (k == 1) a_k = 1;
@@ -83,14 +66,14 @@ struct Geometry {
     groups = ceil_div(panel_count, group);
 
     packed_columns = 0;
-    for (const Panel& panel : panels) packed_columns += static_cast<int64_t>(panel.vectors) * tier.lanes;
+    for (const ColumnPanel& panel : panels) packed_columns += static_cast<int64_t>(panel.vectors) * tier.lanes;
     const bool one_b = std::all_of(b.strides, b.strides + kOuter, [](int64_t stride) { return stride == 0; });
     shares_b = row_blocks * (one_b ? batch : 1) > 1 && (one_b || batch == 1) && block_rows > kUnpackedRows &&
                float_bytes(packed_columns * k) <= static_cast<size_t>(kSharedBytes);
   }
   int64_t slices() const { return ceil_div(k, depth); }
   // Where the packed panel stands among all of B, in floats: slice after slice of k, panel after panel.
-  int64_t packed_offset(const Panel& panel, int64_t start, int64_t slice_depth) const {
+  int64_t packed_offset(const ColumnPanel& panel, int64_t start, int64_t slice_depth) const {
     return start * packed_columns + slice_depth * panel.column;
   }
 };
@@ -121,15 +104,9 @@ public:
   void run(const RunContext& context) override {
     if (g_.shares_b) pack_all_of_b(context);
     const int64_t units = g_.n > 0 ? g_.batch * g_.row_blocks * g_.groups : 0;
-    const auto body = [&](int64_t job, int thread) {
-      const int64_t end = std::min(units, (job + 1) * units_per_job_);
-      for (int64_t i = job * units_per_job_; i < end; ++i) run_unit(i, context.shared, context.local[thread]);
-    };
-    const int64_t jobs = ceil_div(units, units_per_job_);
-    if (jobs == 1)
-      body(0, 0);
-    else
-      context.pool->parallel_for(jobs, body);
+    run_jobs(*context.pool, units, units_per_job_, [&](int64_t begin, int64_t end, int thread) {
+      for (int64_t i = begin; i < end; ++i) run_unit(i, context.shared, context.local[thread]);
+    });
     program_.finish(context.shared, *context.pool);
   }
 
@@ -148,14 +125,14 @@ private:
   void pack_all_of_b(const RunContext& context) const {
     const int64_t panels = static_cast<int64_t>(g_.panels.size());
     context.pool->parallel_for(panels * g_.slices(), [&](int64_t job, int) {
-      const Panel& panel = g_.panels[static_cast<size_t>(job % panels)];
+      const ColumnPanel& panel = g_.panels[static_cast<size_t>(job % panels)];
       const int64_t start = job / panels * g_.depth, depth = std::min(g_.depth, g_.k - start);
       const float* b = static_cast<const float*>(g_.b.data) + panel.column * g_.b_column + start * g_.b_k;
       pack_b(panel, b, depth, all_of_b(context.shared) + g_.packed_offset(panel, start, depth));
     });
   }
 
-  void pack_b(const Panel& panel, const float* b, int64_t depth, float* packed) const {
+  void pack_b(const ColumnPanel& panel, const float* b, int64_t depth, float* packed) const {
     const PackCall pack{b, g_.b_k, g_.b_column, depth, panel.columns, panel.vectors * int64_t{tier_.lanes}, packed};
     tier_.pack_panel(&pack);
   }
@@ -196,18 +173,8 @@ private:
     }
   }
 
-  // Rows are spread evenly over the register tiles: calls body(first row, rows) for each.
-  template <class Body> void for_each_tile(int64_t rows, const Body& body) const {
-    int64_t row = 0;
-    for (int64_t left = ceil_div(rows, tier_.micro_rows); left > 0; --left) {
-      const int64_t count = ceil_div(rows - row, left);
-      body(row, count);
-      row += count;
-    }
-  }
-
   void pack_a(const Unit& u, int64_t start, int64_t depth) const {
-    for_each_tile(u.rows, [&](int64_t row, int64_t count) {
+    for_each_tile(u.rows, tier_.micro_rows, [&](int64_t row, int64_t count) {
       const PackCall pack{
           u.a + row * g_.a_row + start * g_.a_k, g_.a_k, g_.a_row, depth, count, count, u.packed_a + row * depth};
       tier_.pack_rows(&pack);
@@ -216,7 +183,7 @@ private:
 
   // Multiplies one slice of k into the tile `c` of a panel; after the last slice the program takes the tile over.
   void multiply_panel(const Unit& u, int number, int64_t start, int64_t depth, float* c, bool last_slice) const {
-    const Panel& panel = g_.panels[static_cast<size_t>(number)];
+    const ColumnPanel& panel = g_.panels[static_cast<size_t>(number)];
     const int64_t width = static_cast<int64_t>(panel.vectors) * tier_.lanes;
     int64_t c_row = width;
     const bool direct = direct_ != nullptr && panel.columns == width;
@@ -236,7 +203,7 @@ private:
       tile.b = u.packed_b;
       tile.b_k = width;
     }
-    for_each_tile(u.rows, [&](int64_t row, int64_t count) {
+    for_each_tile(u.rows, tier_.micro_rows, [&](int64_t row, int64_t count) {
       if (last_slice && !direct) program_.prefetch(block, row, count);
       tile.a = g_.packs_a ? u.packed_a + row * depth : u.a + row * g_.a_row + start * g_.a_k;
       if (g_.packs_a) tile.a_row = 1, tile.a_k = count;

@@ -14,18 +14,11 @@ public:
 
   void run(const RunContext& context) override {
     constexpr int64_t chunk = 8192; // a multiple of the four lanes of a block
-    const auto body = [&](int64_t job, int) {
-      const int64_t first = job * chunk;
-      const NoiseCall call{
-          out_ + first, std::min(chunk, count_ - first), static_cast<uint32_t>(first / 4), stream_, context.step,
-          context.seed};
+    run_jobs(*context.pool, count_, chunk, [&](int64_t first, int64_t end, int) {
+      const NoiseCall call{out_ + first, end - first,  static_cast<uint32_t>(first / 4),
+                           stream_,      context.step, context.seed};
       fill_(&call);
-    };
-    const int64_t jobs = ceil_div(count_, chunk);
-    if (jobs == 1)
-      body(0, 0);
-    else
-      context.pool->parallel_for(jobs, body);
+    });
   }
 
 private:

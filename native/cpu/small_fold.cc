@@ -18,15 +18,9 @@ public:
   void run(const RunContext& context) override {
     const int64_t image_rows = s_.images * s_.height;
     const int64_t per_job = std::max<int64_t>(1, 8192 / (s_.width * s_.channels));
-    const auto body = [&](int64_t job, int) {
-      for (int64_t i = job * per_job, end = std::min(image_rows, i + per_job); i < end; ++i)
-        fold_row(i / s_.height, i % s_.height);
-    };
-    const int64_t jobs = ceil_div(image_rows, per_job);
-    if (jobs == 1)
-      body(0, 0);
-    else
-      context.pool->parallel_for(jobs, body);
+    run_jobs(*context.pool, image_rows, per_job, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i) fold_row(i / s_.height, i % s_.height);
+    });
   }
 
 private:

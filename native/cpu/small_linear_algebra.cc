@@ -17,11 +17,7 @@ public:
         batch_(step.space[kOuter - 1]), n_(step.space[kRows]) {}
 
   void run(const RunContext& context) override {
-    const auto body = [&](int64_t i, int) { factor(in_ + i * n_ * n_, out_ + i * n_ * n_); };
-    if (batch_ == 1)
-      body(0, 0);
-    else
-      context.pool->parallel_for(batch_, body);
+    context.pool->parallel_for(batch_, [&](int64_t i, int) { factor(in_ + i * n_ * n_, out_ + i * n_ * n_); });
   }
 
 private:
@@ -58,15 +54,11 @@ public:
 
   void run(const RunContext& context) override {
     const int64_t strips = ceil_div(columns_, kColumnsAtOnce);
-    const auto body = [&](int64_t job, int) {
+    context.pool->parallel_for(batch_ * strips, [&](int64_t job, int) {
       const int64_t i = job / strips, column = job % strips * kColumnsAtOnce;
       solve(l_ + i * n_ * n_, b_ + i * n_ * columns_ + column, out_ + i * n_ * columns_ + column,
             std::min(kColumnsAtOnce, columns_ - column));
-    };
-    if (batch_ * strips == 1)
-      body(0, 0);
-    else
-      context.pool->parallel_for(batch_ * strips, body);
+    });
   }
 
 private:

@@ -18,15 +18,10 @@ public:
   void run(const RunContext& context) override {
     const int64_t strips = ceil_div(inner_, kLanes), scans = outer_ * strips;
     const int64_t per_job = std::max<int64_t>(1, 16384 / (length_ * std::min(inner_, kLanes)));
-    const auto body = [&](int64_t job, int) {
-      for (int64_t i = job * per_job, end = std::min(scans, i + per_job); i < end; ++i)
+    run_jobs(*context.pool, scans, per_job, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i)
         scan(i / strips * length_ * inner_ + i % strips * kLanes, std::min(kLanes, inner_ - i % strips * kLanes));
-    };
-    const int64_t jobs = ceil_div(scans, per_job);
-    if (jobs == 1)
-      body(0, 0);
-    else
-      context.pool->parallel_for(jobs, body);
+    });
   }
 
 private:
@@ -59,15 +54,10 @@ public:
 
   void run(const RunContext& context) override {
     const int64_t per_job = std::max<int64_t>(1, 2048 / columns_);
-    const auto body = [&](int64_t job, int thread) {
+    run_jobs(*context.pool, rows_, per_job, [&](int64_t begin, int64_t end, int thread) {
       Entry* scratch = reinterpret_cast<Entry*>(context.local[thread]);
-      for (int64_t row = job * per_job, end = std::min(rows_, row + per_job); row < end; ++row) sort_row(row, scratch);
-    };
-    const int64_t jobs = ceil_div(rows_, per_job);
-    if (jobs == 1)
-      body(0, 0);
-    else
-      context.pool->parallel_for(jobs, body);
+      for (int64_t row = begin; row < end; ++row) sort_row(row, scratch);
+    });
   }
 
 private:

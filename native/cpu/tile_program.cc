@@ -202,13 +202,7 @@ void TileProgram::finish(char* shared, Pool& pool) const {
         (reduction.axes & over_rows ? row_blocks_ : 1) * (reduction.axes & over_columns ? column_blocks_ : 1);
     const int64_t results = partials / parts;
     const int64_t chunk = std::max<int64_t>(1, kPartials / parts);
-    const auto body = [&](int64_t i, int) {
-      combine(reduction, shared, i * chunk, std::min(results, (i + 1) * chunk));
-    };
-    if (results <= chunk)
-      body(0, 0);
-    else
-      pool.parallel_for(ceil_div(results, chunk), body);
+    run_jobs(pool, results, chunk, [&](int64_t begin, int64_t end, int) { combine(reduction, shared, begin, end); });
   }
 }
 

@@ -17,10 +17,12 @@ int32_t narrow(int64_t x, const char* what) {
   return static_cast<int32_t>(x);
 }
 
-// Whether V = 4 neighbouring columns can be read or written as one.
+// Whether V = 4 neighbouring columns can be read or written as one, or are one block of noise.
 bool vector_access(const ProgramSpace& space, const ResolvedOperand& operand) {
   const uint64_t group = 4 * dtype_size(operand.dtype);
-  if (operand.strides[kColumns] != 1 || reinterpret_cast<uintptr_t>(operand.data) % group != 0) return false;
+  const bool aligned =
+      operand.noise ? operand.noise->first % 4 == 0 : reinterpret_cast<uintptr_t>(operand.data) % group == 0;
+  if (operand.strides[kColumns] != 1 || !aligned) return false;
   for (int d = 0; d < kColumns; ++d)
     if (space.extent[d] > 1 && operand.strides[d] % 4 != 0) return false;
   return true;
@@ -98,8 +100,11 @@ size_t Program::stage_bytes() const {
 
 ProgramArguments Program::arguments(const Addresses& addresses, size_t scratch_offset, size_t ticket_offset) const {
   ProgramArguments result{};
-  for (size_t i = 0; i < space_.operands.size(); ++i)
-    result.operands[i] = reinterpret_cast<uintptr_t>(space_.operands[i].data);
+  for (size_t i = 0; i < space_.operands.size(); ++i) {
+    const ResolvedOperand& operand = space_.operands[i];
+    result.operands[i] = operand.noise ? static_cast<uint64_t>(operand.noise->first)
+                                       : static_cast<uint64_t>(reinterpret_cast<uintptr_t>(operand.data));
+  }
   uint64_t scratch = addresses.scratch + scratch_offset;
   for (size_t i = 0; i < reductions_.size(); ++i) {
     const Reduction& reduction = reductions_[i];
@@ -123,6 +128,7 @@ ProgramArguments Program::arguments(const Addresses& addresses, size_t scratch_o
   result.space_rows = static_cast<int32_t>(space_.extent[kRows]);
   result.row_parts = static_cast<int32_t>(row_parts_);
   result.column_parts = static_cast<int32_t>(column_parts_);
+  result.state = addresses.state;
   result.halted = addresses.guarded ? addresses.state + offsetof(RunState, halted) : 0;
   result.tickets = addresses.tickets + ticket_offset * sizeof(uint32_t);
   return result;

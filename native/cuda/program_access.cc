@@ -23,6 +23,7 @@ std::string joined(const std::vector<std::string>& names) {
 // Elements beyond the first are `stride` bytes further, or part of one access of 4. Integers become floats.
 void ProgramWriter::load(int value, const std::string& at) {
   const ResolvedOperand& source = operand(instructions_[static_cast<size_t>(value)].a);
+  if (source.noise) return draw(value, at);
   const int count = lanes(spreads_[static_cast<size_t>(value)]);
   const bool whole = count == 4 && program_.whole(source);
   const int64_t step = source.strides[kColumns] * static_cast<int64_t>(dtype_size(source.dtype));
@@ -47,6 +48,30 @@ void ProgramWriter::load(int value, const std::string& at) {
   if (source.dtype == DType::float32) return;
   const char* convert = source.dtype == DType::int32 ? "cvt.rn.f32.s32 \t" : "cvt.rn.f32.u32 \t";
   for (size_t v = 0; v < out.size(); ++v) line(convert + out[v] + ", " + raw[v] + ";");
+}
+
+// Noise, where `at` is the number of the first lane's element: neighbours that make up a block of Philox are drawn
+// together, others one by one.
+void ProgramWriter::draw(int value, const std::string& at) {
+  const ResolvedOperand& source = operand(instructions_[static_cast<size_t>(value)].a);
+  const int count = lanes(spreads_[static_cast<size_t>(value)]);
+  const bool whole = count == 4 && program_.whole(source);
+  const std::string function = source.noise->normal ? "noise_normal" : "noise_uniform";
+  const std::string stream = temporary("b32");
+  line("mov.b32 \t" + stream + ", " + std::to_string(source.noise->stream) + ";");
+  for (int v = 0; v < (whole ? 1 : count); ++v) {
+    const std::string number = temporary("b64"), block = temporary("b32"), lane = temporary("b32");
+    line("add.s64 \t" + number + ", " + at + ", " + std::to_string(v * source.strides[kColumns]) + ";");
+    line("cvt.u32.u64 \t" + lane + ", " + number + ";");
+    line("and.b32 \t" + lane + ", " + lane + ", 3;");
+    line("shr.u64 \t" + number + ", " + number + ", 2;");
+    line("cvt.u32.u64 \t" + block + ", " + number + ";");
+    std::vector<std::string> arguments = {block, stream}, results = {name(value, v)};
+    for (int i = 0; i < 4; ++i) arguments.push_back("%program_run" + std::to_string(i));
+    if (!whole) arguments.push_back(lane);
+    for (int i = 1; whole && i < 4; ++i) results.push_back(name(value, i));
+    text_ += body(function + (whole ? "_block" : "_lane"), arguments, results);
+  }
 }
 
 // Floats become integers as in native/cpu/transfer.inc: rounded towards zero, the nearest value where out of range
@@ -96,14 +121,14 @@ void ProgramWriter::apply(int value) {
   for (int v = 0; v < lanes(spreads_[static_cast<size_t>(value)]); ++v) {
     std::vector<std::string> arguments;
     for (int j = 0; j < opcode_arity(i.op); ++j) arguments.push_back(name(sources[j], v));
-    text_ += body(std::string("op_") + opcode_name(i.op), arguments, name(value, v));
+    text_ += body(std::string("op_") + opcode_name(i.op), arguments, {name(value, v)});
   }
 }
 
 // The body of a function of functions.cu in place of a call: as a scope of its own for its registers, with labels
 // that no other copy has.
 std::string ProgramWriter::body(const std::string& function, const std::vector<std::string>& arguments,
-                                const std::string& result) {
+                                const std::vector<std::string>& results) {
   const std::string& source = functions_.function_body(function);
   const std::string copy = std::to_string(inlined_++), end = "$program_end" + copy;
   std::string text = "\t{\n";
@@ -116,13 +141,22 @@ std::string ProgramWriter::body(const std::string& function, const std::vector<s
     const size_t code = line.find_first_not_of(" \t");
     if (code == std::string::npos) continue;
     const size_t load = line.find("ld.param."), store = line.find("st.param."), leave = line.find("ret;");
-    if (load != std::string::npos) { // ld.param.f32 %f1, [op_add_param_0]; or .u32 %r1, where only the bits are used
+    if (load != std::string::npos) { // ld.param.f32 %f1, [op_add_param_0]; or .u32 %r1, where only the bits are used,
+                                     // or .u32 %rd1, which fills the register up with zeros
       const size_t place = line.find("_param_", load) + 7;
       const size_t argument = std::stoul(line.substr(place));
       if (argument >= arguments.size()) throw std::runtime_error("program: more parameters in " + function);
-      line = "\tmov.b32 \t" + line.substr(line.find('%'), line.find('[') - line.find('%')) + arguments[argument] + ";";
-    } else if (store != std::string::npos) { // st.param.f32 [func_retval0+0], %f4;
-      line = "\tmov.b32 \t" + result + line.substr(line.find(']') + 1);
+      const char* move = line.find("%rd") != std::string::npos ? "\tcvt.u64.u32 \t" : "\tmov.b32 \t";
+      line = move + line.substr(line.find('%'), line.find('[') - line.find('%')) + arguments[argument] + ";";
+    } else if (store != std::string::npos) { // st.param.f32 [func_retval0+4], %f4; or .v2.f32 [...], {%f4, %f5};
+      size_t result = std::stoul(line.substr(line.find('+', store) + 1)) / sizeof(float);
+      std::string moves;
+      for (size_t from = line.find('%'); from != std::string::npos; from = line.find('%', from + 1)) {
+        if (result >= results.size()) throw std::runtime_error("program: more results of " + function);
+        const std::string value = line.substr(from, line.find_first_of(",};", from) - from);
+        moves += (moves.empty() ? "" : "\n") + ("\tmov.b32 \t" + results[result++] + ", " + value + ";");
+      }
+      line = moves;
     } else if (leave != std::string::npos) {
       if (line[code] != '@' && source.find_first_not_of(" \t\n", at) >= source.size()) break; // falls out of the end
       line.replace(leave, 4, "bra \t" + end + ";");

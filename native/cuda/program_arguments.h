@@ -37,13 +37,14 @@ struct ReductionArguments {
 // Part of the parameter struct of every kernel that runs a program. The generated code reads `operands` from the
 // kernel's parameter space; strides are constants in it.
 struct ProgramArguments {
-  uint64_t operands[kMaxOperands];               // addresses, by number in the ProgramSpace
+  uint64_t operands[kMaxOperands];               // addresses (of noise: its first number), as in the ProgramSpace
   ReductionArguments reductions[kMaxReductions]; // over rows, then over columns, then over both
   int32_t groups[4];                             // where each of these begins, and the end
   int32_t outer_extent[4];
   int32_t rows, columns;           // that tiles are cut from
   int32_t space_rows;              // per outer index of the space: fewer than `rows` when these are numbered through
   int32_t row_parts, column_parts; // as in the code: program_row_parts()
+  uint64_t state;                  // address of the RunState, where noise finds its seed and step
   uint64_t halted;                 // address of RunState::halted when the step is guarded, else 0
   uint64_t tickets; // per outer index: one per column part (over rows), one per row part (over columns), one (both)
 };

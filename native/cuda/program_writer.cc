@@ -17,6 +17,10 @@ std::string float_bits(int32_t bits) {
   std::snprintf(text, sizeof text, "0f%08X", static_cast<unsigned>(bits));
   return text;
 }
+// What a stride of 1 adds to an address, or to the number of an element of noise.
+int64_t step_size(const ResolvedOperand& operand) {
+  return operand.noise ? 1 : static_cast<int64_t>(dtype_size(operand.dtype));
+}
 std::string identity(bool maximum) { return maximum ? "0fFF800000" : "0f00000000"; }
 
 } // namespace
@@ -64,7 +68,12 @@ std::string ProgramWriter::registers() const {
   const size_t operands = program_.space_.operands.size(), sums = program_.reductions_.size() * 4;
   return "\n\t.reg .b64 \t" + std::string(kReg) + "base<" + std::to_string(operands + 1) + ">;\n\t.reg .f32 \t" + kReg +
          "once<" + std::to_string(instructions_.size() + 1) + ">;\n\t.reg .f32 \t" + kReg + "sum<" +
-         std::to_string(sums + 1) + ">;\n";
+         std::to_string(sums + 1) + ">;\n" + (noisy() ? std::string("\t.reg .b32 \t") + kReg + "run<4>;\n" : "");
+}
+
+bool ProgramWriter::noisy() const {
+  const std::vector<ResolvedOperand>& operands = program_.space_.operands;
+  return std::any_of(operands.begin(), operands.end(), [](const auto& operand) { return operand.noise.has_value(); });
 }
 
 std::string ProgramWriter::temporary(const char* type) {
@@ -136,7 +145,7 @@ void ProgramWriter::indices(const std::string& all, int last) {
   }
 }
 
-// at += index * stride, in bytes.
+// at += index * stride.
 void ProgramWriter::scaled(const std::string& at, const std::string& index, int64_t stride) {
   if (stride == 0 || index.empty()) return;
   if (stride >= INT32_MIN && stride <= INT32_MAX) {
@@ -153,14 +162,27 @@ std::string ProgramWriter::begin(const std::string& outer) {
   text_ += "\t{\n";
   const bool flattened = program_.options_.flattened;
   if (!flattened) indices(outer, kOuter - 1);
+  const auto parameter = [&](const std::string& result, size_t offset) {
+    line("ld.param.u64 \t" + result + ", [" + parameters_ + "+" + std::to_string(arguments_offset_ + offset) + "];");
+  };
+  if (noisy()) {
+    const std::string state = temporary("b64");
+    parameter(state, offsetof(ProgramArguments, state));
+    line("cvta.to.global.u64 \t" + state + ", " + state + ";");
+    const auto halves = [&](int low, size_t offset) {
+      line("ld.global.v2.u32 \t{" + reg("run", low) + ", " + reg("run", low + 1) + "}, [" + state + "+" +
+           std::to_string(offset) + "];");
+    };
+    halves(0, offsetof(RunState, step));
+    halves(2, offsetof(RunState, seed));
+  }
   for (const Instruction& i : instructions_) {
     if (i.op != Opcode::load && i.op != Opcode::store) continue;
     const int which = i.op == Opcode::load ? i.a : i.b;
     const std::string base = reg("base", which);
-    line("ld.param.u64 \t" + base + ", [" + parameters_ + "+" +
-         std::to_string(arguments_offset_ + 8 * static_cast<size_t>(which)) + "];");
-    line("cvta.to.global.u64 \t" + base + ", " + base + ";");
-    const int64_t size = static_cast<int64_t>(dtype_size(operand(which).dtype));
+    parameter(base, offsetof(ProgramArguments, operands) + 8 * static_cast<size_t>(which));
+    if (!operand(which).noise) line("cvta.to.global.u64 \t" + base + ", " + base + ";");
+    const int64_t size = step_size(operand(which));
     for (int d = 0; d < kOuter && !flattened; ++d)
       scaled(base, index_[static_cast<size_t>(d)], operand(which).strides[d] * size);
   }
@@ -179,11 +201,11 @@ std::string ProgramWriter::begin(const std::string& outer) {
   return text_ + "\t}\n";
 }
 
-// The address of an operand's element; index_ is there when rows are numbered through.
+// The address of an operand's element, or its number in a draw; index_ is there when rows are numbered through.
 void ProgramWriter::address(int which, const std::string& row, const std::string& column) {
   const ResolvedOperand& view = operand(which);
   const std::string at = reg("at", which);
-  const int64_t size = static_cast<int64_t>(dtype_size(view.dtype));
+  const int64_t size = step_size(view);
   line("mov.b64 \t" + at + ", " + reg("base", which) + ";");
   if (program_.options_.flattened)
     for (int d = 0; d <= kRows; ++d) scaled(at, index_[static_cast<size_t>(d)], view.strides[d] * size);

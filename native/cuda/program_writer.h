@@ -12,7 +12,8 @@ namespace nodevae::cuda {
 
 // Registers, all named %program_*:
 //   at function level: `base` (address of each operand at the tile's outer index), `once` (values that are the same
-//   everywhere in a tile), `sum` (a thread's part of each reduction, per column);
+//   everywhere in a tile), `sum` (a thread's part of each reduction, per column), `run` (where there is noise: step and
+//   seed, their low halves first);
 //   within an element: `value`, `at` (addresses), `index` (of the dimensions), and what single accesses need.
 class ProgramWriter {
 public:
@@ -42,11 +43,14 @@ private:
   void scaled(const std::string& at, const std::string& index, int64_t stride);
   void address(int operand, const std::string& row, const std::string& column);
   void load(int value, const std::string& at);
+  void draw(int value, const std::string& at);
   void store(const Instruction& instruction);
   void apply(int value);
   void reduce(const Program::Reduction& reduction, int number);
-  std::string body(const std::string& function, const std::vector<std::string>& arguments, const std::string& result);
+  std::string body(const std::string& function, const std::vector<std::string>& arguments,
+                   const std::vector<std::string>& results);
   void line(const std::string& text) { text_ += "\t" + text + "\n"; }
+  bool noisy() const;
   const ResolvedOperand& operand(int number) const { return program_.space_.operands[static_cast<size_t>(number)]; }
   std::string temporary(const char* type);
 

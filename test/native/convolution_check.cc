@@ -1,44 +1,13 @@
 // Checks the three directions of convolution, with their programs, on every tier of this machine against
 // double-precision references, and that the number of threads changes no bit. Then the small kernels: fold,
 // cumulative_sum, sort, cholesky and triangular_solve.
-#include <algorithm>
-#include <cmath>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <numeric>
-#include <random>
 
-#include "../../native/backend.h"
-#include "../../native/pool.h"
+#include "check.h"
 
 using namespace nodevae;
 
 namespace {
-
-int failures = 0, checks = 0;
-std::mt19937 generator(1);
-
-#define CHECK(condition, ...)                                                                                          \
-  do {                                                                                                                 \
-    ++checks;                                                                                                          \
-    if (!(condition) && ++failures < 40) std::printf("line %d: ", __LINE__), std::printf(__VA_ARGS__), std::puts("");  \
-  } while (0)
-
-int64_t pick(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(generator); }
-float normal() { return std::normal_distribution<float>()(generator); }
-
-// Exactly as large as it says, so that the address sanitizer sees every access beyond it.
-struct Array {
-  int64_t count;
-  std::unique_ptr<float[]> values;
-  explicit Array(int64_t n) : count(n), values(new float[static_cast<size_t>(n)]) {
-    for (int64_t i = 0; i < n; ++i) values[static_cast<size_t>(i)] = normal();
-  }
-  float& operator[](int64_t i) const { return values[static_cast<size_t>(i)]; }
-  std::vector<float> copy() const { return {values.get(), values.get() + count}; }
-  void restore(const std::vector<float>& saved) const { std::copy(saved.begin(), saved.end(), values.get()); }
-};
 
 ResolvedStep make_step(KernelId kernel, int64_t batch, int64_t rows, int64_t columns) {
   ResolvedStep step{};
@@ -47,28 +16,8 @@ ResolvedStep make_step(KernelId kernel, int64_t batch, int64_t rows, int64_t col
   step.space[kOuter - 1] = batch, step.space[kRows] = rows, step.space[kColumns] = columns;
   return step;
 }
-void add_operand(ResolvedStep& step, const Array& array, int64_t row, int64_t column, DType dtype = DType::float32) {
-  step.operands.push_back({array.values.get(), dtype, {0, 0, 0, 0, row, column}, array.count});
-}
-
-void run(const ResolvedStep& step, const std::string& tier, int threads) {
-  const auto kernel = make_cpu_kernel(step, threads, tier);
-  Pool pool(threads);
-  // Scratch holds anything, here what spoils every sum that uses it.
-  const auto scratch = [](size_t bytes) {
-    std::unique_ptr<float, void (*)(void*)> p(static_cast<float*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64 + 64)),
-                                              std::free);
-    std::fill_n(p.get(), bytes / 4, NAN);
-    return p;
-  };
-  const auto shared = scratch(kernel->shared_bytes());
-  std::vector<std::unique_ptr<float, void (*)(void*)>> owned;
-  std::vector<char*> local;
-  for (int i = 0; i < threads; ++i) {
-    owned.push_back(scratch(kernel->local_bytes()));
-    local.push_back(reinterpret_cast<char*>(owned.back().get()));
-  }
-  kernel->run({&pool, 7, 3, reinterpret_cast<char*>(shared.get()), local.data()});
+void add_operand(ResolvedStep& step, const Buffer& buffer, int64_t row, int64_t column, DType dtype = DType::float32) {
+  step.operands.push_back({buffer.bytes.get(), dtype, {0, 0, 0, 0, row, column}, buffer.elements});
 }
 
 // ---- convolutions ----
@@ -97,15 +46,10 @@ template <class Body> void for_each_product(const Geometry& g, const Body& body)
           }
 }
 
-int emit(ResolvedStep& step, Opcode op, int a = 0, int b = 0, int c = 0) {
-  step.program.push_back({op, a, b, c});
-  return static_cast<int>(step.program.size()) - 1;
-}
-
-void check_direction(const Geometry& g, KernelId kernel, const Array& x, const Array& w, const Array& y, int kind) {
+void check_direction(const Geometry& g, KernelId kernel, const Buffer& x, const Buffer& w, const Buffer& y, int kind) {
   std::vector<double> sums, sizes; // the exact result, and the sum of the products' magnitudes
-  const Array& result = kernel == KernelId::conv2d ? y : kernel == KernelId::conv2d_input_gradient ? x : w;
-  sums.assign(static_cast<size_t>(result.count), 0), sizes = sums;
+  const Buffer& result = kernel == KernelId::conv2d ? y : kernel == KernelId::conv2d_input_gradient ? x : w;
+  sums.assign(static_cast<size_t>(result.elements), 0), sizes = sums;
   for_each_product(g, [&](int64_t i, int64_t j, int64_t k) {
     const double product = kernel == KernelId::conv2d                  ? double(x[i]) * double(w[j])
                            : kernel == KernelId::conv2d_input_gradient ? double(y[k]) * double(w[j])
@@ -113,7 +57,7 @@ void check_direction(const Geometry& g, KernelId kernel, const Array& x, const A
     const int64_t at = kernel == KernelId::conv2d ? k : kernel == KernelId::conv2d_input_gradient ? i : j;
     sums[static_cast<size_t>(at)] += product, sizes[static_cast<size_t>(at)] += std::fabs(product);
   });
-  const int64_t columns = kernel == KernelId::conv2d_input_gradient ? g.c : g.f, rows = result.count / columns;
+  const int64_t columns = kernel == KernelId::conv2d_input_gradient ? g.c : g.f, rows = result.elements / columns;
   ResolvedStep step = make_step(kernel, 1, rows, columns);
   add_operand(step, kernel == KernelId::conv2d_input_gradient ? y : x, 0, 0);
   add_operand(step, kernel == KernelId::conv2d_weight_gradient ? y : w, 0, 0);
@@ -121,8 +65,9 @@ void check_direction(const Geometry& g, KernelId kernel, const Array& x, const A
        {g.n, g.h, g.w, g.c, g.oh(), g.ow(), g.f, g.kh, g.kw, g.sh, g.sw, g.top, g.left, g.dh, g.dw, g.groups})
     step.attributes.push_back(static_cast<int32_t>(a));
   const int sum = emit(step, Opcode::accumulator);
-  const Array out(result.count), bias(columns), over_rows(columns), over_columns(rows), over_both(1);
-  const std::vector<float> out_before = out.copy();
+  const Buffer out(result.elements), bias(columns), over_rows(columns), over_columns(rows), over_both(1);
+  const std::vector<char> before = out.copy();
+  const std::vector<float> out_before(out.floats(), out.floats() + out.elements);
   add_operand(step, out, columns, 1);
   if (kind == 0) emit(step, Opcode::store, sum, 2);
   if (kind == 1) { // bias, activation and all reductions
@@ -140,17 +85,8 @@ void check_direction(const Geometry& g, KernelId kernel, const Array& x, const A
     emit(step, Opcode::store, emit(step, Opcode::subtract, emit(step, Opcode::load, 2), sum), 2); // in place
 
   for (const std::string& tier : cpu_available_tiers()) {
-    std::vector<std::vector<float>> first;
-    for (int threads = 1; threads <= 3; ++threads) {
-      out.restore(out_before);
-      run(step, tier, threads);
-      const std::vector<std::vector<float>> now = {out.copy(), over_rows.copy(), over_columns.copy(), over_both.copy()};
-      if (threads == 1) first = now;
-      bool same = true;
-      for (size_t i = 0; i < now.size(); ++i)
-        same &= std::memcmp(now[i].data(), first[i].data(), now[i].size() * sizeof(float)) == 0;
-      CHECK(same, "%s on %s: %d threads differ from one", kernel_name(kernel), tier.c_str(), threads);
-    }
+    out.restore(before);
+    run_on_threads(step, tier, {&out, &over_rows, &over_columns, &over_both}, kernel_name(kernel));
     double worst = 0, total = 0, total_size = 1;
     std::vector<double> by_column(static_cast<size_t>(columns), 0), column_size(static_cast<size_t>(columns), 1);
     for (int64_t r = 0; r < rows; ++r) {
@@ -161,18 +97,16 @@ void check_direction(const Geometry& g, KernelId kernel, const Array& x, const A
         double expected = sums[i];
         if (kind == 1) expected = std::fmax(0, expected + double(bias[c]));
         if (kind == 2) expected = double(out_before[i]) - expected;
-        const double error = std::fabs(double(first[0][i]) - expected) / scale;
-        worst = error <= worst ? worst : error == error ? error : INFINITY;
+        worst = std::fmax(worst, distance(out.at(r * columns + c), expected) / scale);
         largest = std::fmax(largest, sums[i]), largest_size = std::fmax(largest_size, sizes[i]);
         by_column[column] += expected, column_size[column] += scale, total += expected, total_size += scale;
       }
-      if (kind == 1)
-        worst = std::fmax(worst, std::fabs(double(first[2][static_cast<size_t>(r)]) - largest) / largest_size);
+      if (kind == 1) worst = std::fmax(worst, distance(over_columns.at(r), largest) / largest_size);
     }
     if (kind == 1) {
-      worst = std::fmax(worst, std::fabs(double(first[3][0]) - total) / total_size);
+      worst = std::fmax(worst, distance(over_both.at(0), total) / total_size);
       for (size_t c = 0; c < by_column.size(); ++c)
-        worst = std::fmax(worst, std::fabs(double(first[1][c]) - by_column[c]) / column_size[c]);
+        worst = std::fmax(worst, distance(over_rows.at(static_cast<int64_t>(c)), by_column[c]) / column_size[c]);
     }
     CHECK(worst < 3e-6,
           "%s on %s, program %d: error %g; images %dx%dx%dx%d, filters %d, kernel %dx%d, stride %dx%d, padding %d %d "
@@ -186,7 +120,7 @@ void check_direction(const Geometry& g, KernelId kernel, const Array& x, const A
 
 void check_geometry(const Geometry& g) {
   if (!g.possible()) return;
-  const Array x(g.n * g.h * g.w * g.c), w(g.kh * g.kw * g.c / g.groups * g.f), y(g.n * g.oh() * g.ow() * g.f);
+  const Buffer x(g.n * g.h * g.w * g.c), w(g.kh * g.kw * g.c / g.groups * g.f), y(g.n * g.oh() * g.ow() * g.f);
   for (const KernelId kernel : {KernelId::conv2d, KernelId::conv2d_input_gradient, KernelId::conv2d_weight_gradient})
     check_direction(g, kernel, x, w, y, static_cast<int>(pick(0, 2)));
 }
@@ -238,17 +172,16 @@ void convolutions(int rounds) {
 
 // ---- small kernels ----
 
-void check_on_all(const ResolvedStep& step, const Array& out, const std::vector<double>& expected, double tolerance,
+void check_on_all(const ResolvedStep& step, const Buffer& out, const std::vector<double>& expected, double tolerance,
                   const char* what) {
   for (const std::string& tier : cpu_available_tiers())
     for (int threads = 1; threads <= 3; threads += 2) {
-      run(step, tier, threads);
+      run_step(step, tier, threads);
       double worst = 0;
-      for (int64_t i = 0; i < out.count; ++i) {
-        const double x = double(out[i]), y = expected[static_cast<size_t>(i)];
-        if (x == y || (x != x && y != y)) continue;
-        const double error = std::fabs(x - y) / (1 + std::fabs(y));
-        worst = error <= worst ? worst : error == error ? error : INFINITY;
+      for (int64_t i = 0; i < out.elements; ++i) {
+        const double y = expected[static_cast<size_t>(i)];
+        const double error = distance(double(out[i]), y);
+        if (error > 0) worst = std::fmax(worst, std::isfinite(y) ? error / (1 + std::fabs(y)) : INFINITY);
       }
       CHECK(worst <= tolerance, "%s on %s: error %g", what, tier.c_str(), worst);
     }
@@ -261,8 +194,8 @@ void folds() {
     g.c = g.f = pick(1, 40);
     if (!g.possible()) continue;
     const int64_t windows = g.n * g.oh() * g.ow(), taps = g.kh * g.kw;
-    const Array in(windows * taps * g.c), out(g.n * g.h * g.w * g.c);
-    std::vector<double> expected(static_cast<size_t>(out.count), 0);
+    const Buffer in(windows * taps * g.c), out(g.n * g.h * g.w * g.c);
+    std::vector<double> expected(static_cast<size_t>(out.elements), 0);
     Geometry depthwise = g;
     depthwise.groups = g.c;
     for_each_product(depthwise, [&](int64_t i, int64_t j, int64_t k) {
@@ -283,8 +216,8 @@ void cumulative_sums() {
        std::vector<std::vector<int64_t>>{{1, 1, 1}, {3, 5, 7}, {1, 1000, 1}, {2, 3, 200}, {100, 33, 1}, {1, 2, 64}})
     for (int mode = 0; mode < 4; ++mode) {
       const int64_t outer = shape[0], length = shape[1], inner = shape[2];
-      const Array in(outer * length * inner), out(in.count);
-      std::vector<double> expected(static_cast<size_t>(in.count));
+      const Buffer in(outer * length * inner), out(in.elements);
+      std::vector<double> expected(static_cast<size_t>(in.elements));
       for (int64_t o = 0; o < outer; ++o)
         for (int64_t j = 0; j < inner; ++j) {
           double sum = 0;
@@ -306,8 +239,8 @@ void sorts() {
   for (const int64_t columns : {1, 2, 3, 17, 64, 1000})
     for (int mode = 0; mode < 4; ++mode) {
       const int64_t rows = 5;
-      const Array in(rows * columns), out(in.count);
-      for (int64_t i = 0; i < in.count; ++i) { // many ties, some NaN and infinities
+      const Buffer in(rows * columns), out(in.elements);
+      for (int64_t i = 0; i < in.elements; ++i) { // many ties, some NaN and infinities
         const int64_t kind = pick(0, 9);
         in[i] = kind == 0 ? NAN : kind == 1 ? INFINITY : static_cast<float>(pick(-5, 5));
       }
@@ -338,8 +271,8 @@ void sorts() {
 void factorizations() {
   for (const int64_t n : {1, 2, 5, 20, 33})
     for (const int64_t batch : {1, 7}) {
-      const Array a(batch * n * n), l(a.count);
-      std::vector<double> factor(static_cast<size_t>(a.count), 0);
+      const Buffer a(batch * n * n), l(a.elements);
+      std::vector<double> factor(static_cast<size_t>(a.elements), 0);
       for (int64_t b = 0; b < batch; ++b)
         for (int64_t i = 0; i < n; ++i)
           for (int64_t j = 0; j <= i; ++j)
@@ -366,10 +299,10 @@ void factorizations() {
 
       for (const int64_t m : {1, 3, 70})
         for (int transpose = 0; transpose < 2; ++transpose) {
-          const Array lower(batch * n * n), b(batch * n * m), x(b.count);
+          const Buffer lower(batch * n * n), b(batch * n * m), x(b.elements);
           std::vector<double> solution;
-          for (int64_t i = 0; i < x.count; ++i) solution.push_back(double(normal()));
-          for (int64_t i = 0; i < lower.count; ++i) {
+          for (int64_t i = 0; i < x.elements; ++i) solution.push_back(double(normal()));
+          for (int64_t i = 0; i < lower.elements; ++i) {
             const int64_t row = i / n % n, column = i % n;
             lower[i] = column > row ? NAN : row == column ? 1 + std::fabs(normal()) : 0.2f * normal();
           }
@@ -401,6 +334,5 @@ int main(int count, char** arguments) { // an argument: how many random geometri
   cumulative_sums();
   sorts();
   factorizations();
-  std::printf("%d checks, %d failures\n", checks, failures);
-  return failures != 0;
+  return report();
 }

@@ -52,7 +52,7 @@ if [ -n "$missing" ]; then
 fi
 
 cmake -S . -B $build -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=$compiler \
-  -DNODE_VAE_CHECKS=ON -DCMAKE_JS_INC="$(node -p 'require("node-api-headers").include_dir')" >/dev/null
+  -DNODE_VAE_CHECKS=ON -DNODE_VAE_CUDA=OFF -DCMAKE_JS_INC="$(node -p 'require("node-api-headers").include_dir')" >/dev/null
 cmake --build $build -j "$(nproc)"
 
 for check in "$build"/*_check; do
