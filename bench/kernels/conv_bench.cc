@@ -1,31 +1,15 @@
 // GFLOP/s of the convolutions of two convolutional autoencoders (28x28x1 in batches of 128, 64x64x3 in batches of 64)
 // and of a few shapes that are hard to be fast at, in three directions on one thread, beside the machine's rate of
 // fused multiply-adds in registers. Products with padding count, as is usual.
-// Build: cmake -DNODE_VAE_CHECKS=ON, target conv_bench
+// Build: cmake -B build/checks -DNODE_VAE_CHECKS=ON && cmake --build build/checks
+//        g++ -std=c++17 -O2 bench/kernels/conv_bench.cc $(find build/checks/CMakeFiles/node_vae_core.dir -name '*.o')
+//        -pthread -ldl -o build/conv_bench
 // Run:   conv_bench [tier] [rounds] [part of a layer's name] [direction 0, 1 or 2]
-#include <algorithm>
-#include <chrono>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-
-#include "../../native/backend.h"
-#include "../../native/pool.h"
+#include "bench.h"
 
 using namespace nodevae;
 
 namespace {
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-float* aligned(size_t bytes) {
-  float* p = static_cast<float*>(std::aligned_alloc(64, (bytes + 64) / 64 * 64));
-  for (size_t i = 0; i < bytes / 4; ++i) p[i] = static_cast<float>((i * 7919 % 1000 + 1)) * 1e-3f;
-  return p;
-}
-double median(std::vector<double> x) {
-  std::sort(x.begin(), x.end());
-  return x[x.size() / 2];
-}
 
 // As a convolution of x [n, size, size, c] to y [n, out, out, f], whichever way the layer goes.
 struct Layer {
@@ -62,59 +46,28 @@ const Layer layers[] = {
     {"depthwise 64 3x3", 16, 28, 64, 64, 3, 1, 1, 64},
 };
 
-struct Bench {
-  ResolvedStep step{};
-  double operations;
-  std::unique_ptr<Kernel> kernel;
-  char *shared, *local;
-  std::vector<double> rates;
-
-  Bench(const Layer& l, KernelId id, const std::string& tier) {
-    const int out = l.pad == 0 && l.stride > 1 ? l.out_same() : l.out();
-    const int64_t x = int64_t{l.n} * l.size * l.size * l.c, y = int64_t{l.n} * out * out * l.f;
-    const int64_t w = int64_t{l.kernel} * l.kernel * l.c / l.groups * l.f;
-    operations = 2.0 * static_cast<double>(y) * l.kernel * l.kernel * l.c / l.groups;
-    step.kernel = id;
-    std::fill_n(step.space, kDims, 1);
-    const int64_t sizes[] = {x, w, y};
-    const int roles[3][3] = {{0, 1, 2}, {2, 1, 0}, {0, 2, 1}}; // inputs and output of the three directions
-    const int* role = roles[static_cast<int>(id) - static_cast<int>(KernelId::conv2d)];
-    const int64_t columns = role[2] == 0 ? l.c : l.f;
-    step.space[kRows] = sizes[role[2]] / columns;
-    step.space[kColumns] = columns;
-    for (int i = 0; i < 3; ++i) {
-      const int64_t count = sizes[role[i]];
-      step.operands.push_back(
-          {aligned(static_cast<size_t>(count) * 4), DType::float32, {0, 0, 0, 0, i == 2 ? columns : 0, i == 2}, count});
-    }
-    // Forward passes end in a bias and ReLU.
-    step.program.push_back({Opcode::accumulator, 0, 0, 0});
-    if (id == KernelId::conv2d) {
-      step.operands.push_back({aligned(static_cast<size_t>(columns) * 4), DType::float32, {0, 0, 0, 0, 0, 1}, columns});
-      step.program.push_back({Opcode::load, 3, 0, 0});
-      step.program.push_back({Opcode::add, 0, 1, 0});
-      step.program.push_back({Opcode::relu, 2, 0, 0});
-    }
-    step.program.push_back({Opcode::store, static_cast<int32_t>(step.program.size()) - 1, 2, 0});
-    step.attributes = {l.n,      l.size,   l.size,   l.c,   out,   out, l.f, l.kernel,
+Bench convolution(const Layer& l, KernelId id) {
+  const int out = l.pad == 0 && l.stride > 1 ? l.out_same() : l.out();
+  const int64_t x = int64_t{l.n} * l.size * l.size * l.c, y = int64_t{l.n} * out * out * l.f;
+  const int64_t w = int64_t{l.kernel} * l.kernel * l.c / l.groups * l.f;
+  const int64_t sizes[] = {x, w, y};
+  const int roles[3][3] = {{0, 1, 2}, {2, 1, 0}, {0, 2, 1}}; // inputs and output of the three directions
+  const int* role = roles[static_cast<int>(id) - static_cast<int>(KernelId::conv2d)];
+  const int64_t columns = role[2] == 0 ? l.c : l.f;
+  Bench b(l.name, id, sizes[role[2]] / columns, columns,
+          2.0 * static_cast<double>(y) * l.kernel * l.kernel * l.c / l.groups);
+  b.operand(0, 0, sizes[role[0]]);
+  b.operand(0, 0, sizes[role[1]]);
+  const int result = b.operand(columns, 1, sizes[role[2]]);
+  // Forward passes end in a bias and ReLU.
+  int value = b.emit(Opcode::accumulator);
+  if (id == KernelId::conv2d)
+    value = b.emit(Opcode::relu, b.emit(Opcode::add, value, b.emit(Opcode::load, b.operand(0, 1, columns))));
+  b.emit(Opcode::store, value, result);
+  b.step.attributes = {l.n,      l.size,   l.size,   l.c,   out,   out, l.f, l.kernel,
                        l.kernel, l.stride, l.stride, l.pad, l.pad, 1,   1,   l.groups};
-    kernel = make_cpu_kernel(step, 1, tier);
-    shared = reinterpret_cast<char*>(aligned(kernel->shared_bytes() + 64));
-    local = reinterpret_cast<char*>(aligned(kernel->local_bytes() + 64));
-  }
-  void measure(Pool& pool, double seconds) {
-    const RunContext context{&pool, 1, 1, shared, &local};
-    const double start = now();
-    double elapsed;
-    int runs = 0;
-    do {
-      kernel->run(context);
-      ++runs;
-      elapsed = now() - start;
-    } while (elapsed < seconds);
-    rates.push_back(operations * runs / elapsed / 1e9);
-  }
-};
+  return b;
+}
 
 } // namespace
 
@@ -131,7 +84,7 @@ int main(int count, char** arguments) {
     if (std::strstr(layer.name, part) == nullptr) continue;
     std::vector<Bench> directions;
     for (const KernelId id : {KernelId::conv2d, KernelId::conv2d_input_gradient, KernelId::conv2d_weight_gradient})
-      directions.emplace_back(layer, id, tier);
+      directions.emplace_back(convolution(layer, id)).prepare(tier);
     std::vector<double> fma;
     for (int round = 0; round < rounds; ++round)
       for (Bench& bench : directions) {
@@ -147,10 +100,5 @@ int main(int count, char** arguments) {
                   100 * *std::max_element(bench.rates.begin(), bench.rates.end()) / peak);
     }
     std::puts("");
-    for (Bench& bench : directions) {
-      for (const ResolvedOperand& operand : bench.step.operands) std::free(operand.data);
-      std::free(bench.shared);
-      std::free(bench.local);
-    }
   }
 }

@@ -1,80 +1,15 @@
 // GFLOP/s of the matrix products of a dense variational autoencoder 784-400-20, and of three elementwise programs,
 // on one thread, each alternated with the two probes of the machine: fused multiply-adds in registers, and the
 // micro-kernel on panels in the first-level cache.
-// Build: g++ -std=c++17 -O2 bench/kernels/gemm_bench.cc <objects of native/cpu and native/pool.cc> -pthread
+// Build: cmake -B build/checks -DNODE_VAE_CHECKS=ON && cmake --build build/checks
+//        g++ -std=c++17 -O2 bench/kernels/gemm_bench.cc $(find build/checks/CMakeFiles/node_vae_core.dir -name '*.o')
+//        -pthread -ldl -o build/gemm_bench
 // Run:   gemm_bench [tier] [rounds]
-#include <algorithm>
-#include <chrono>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-
-#include "../../native/backend.h"
-#include "../../native/pool.h"
+#include "bench.h"
 
 using namespace nodevae;
 
 namespace {
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-char* aligned(size_t bytes) {
-  char* p = static_cast<char*>(std::aligned_alloc(64, (bytes + 64) / 64 * 64));
-  for (size_t i = 0; i < bytes / 4; ++i)
-    reinterpret_cast<float*>(p)[i] = static_cast<float>((i * 7919 % 1000 + 1)) * 1e-3f;
-  return p;
-}
-double median(std::vector<double> x) {
-  std::sort(x.begin(), x.end());
-  return x[x.size() / 2];
-}
-
-struct Bench {
-  std::string name;
-  ResolvedStep step{};
-  double operations; // per run; for elementwise programs the bytes read and written
-  std::unique_ptr<Kernel> kernel;
-  char *shared = nullptr, *local = nullptr;
-  std::vector<double> rates, micros;
-
-  Bench(std::string label, KernelId id, int64_t rows, int64_t columns, double work)
-      : name(std::move(label)), operations(work) {
-    step.kernel = id;
-    std::fill_n(step.space, kDims, 1);
-    step.space[kRows] = rows, step.space[kColumns] = columns;
-  }
-  int operand(int64_t row, int64_t column, int64_t elements) {
-    step.operands.push_back(
-        {aligned(static_cast<size_t>(elements) * 4), DType::float32, {0, 0, 0, 0, row, column}, elements});
-    return static_cast<int>(step.operands.size()) - 1;
-  }
-  int emit(Opcode op, int a = 0, int b = 0, int c = 0) {
-    step.program.push_back({op, a, b, c});
-    return static_cast<int>(step.program.size()) - 1;
-  }
-  int constant(float x) {
-    int32_t word;
-    std::memcpy(&word, &x, 4);
-    return emit(Opcode::constant, word);
-  }
-  void prepare(const std::string& tier) {
-    kernel = make_cpu_kernel(step, 1, tier);
-    shared = aligned(kernel->shared_bytes() + 64);
-    local = aligned(kernel->local_bytes() + 64);
-  }
-  void measure(Pool& pool, double seconds) {
-    const RunContext context{&pool, 1, 1, shared, &local};
-    const double start = now();
-    double elapsed;
-    int runs = 0;
-    do {
-      kernel->run(context);
-      ++runs;
-      elapsed = now() - start;
-    } while (elapsed < seconds);
-    rates.push_back(operations * runs / elapsed / 1e9);
-    micros.push_back(elapsed / runs * 1e6);
-  }
-};
 
 // Row-major matrices; `a_transposed`: A is stored k x m, `b_transposed`: B is stored n x k.
 Bench product(const char* form, int64_t m, int64_t n, int64_t k, bool bias_and_relu = false) {

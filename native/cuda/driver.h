@@ -36,8 +36,6 @@ namespace nodevae::cuda {
   X(cuStreamCreate, "cuStreamCreate")                                                                                  \
   X(cuStreamDestroy, "cuStreamDestroy_v2")                                                                             \
   X(cuStreamSynchronize, "cuStreamSynchronize")                                                                        \
-  X(cuStreamBeginCapture, "cuStreamBeginCapture_v2")                                                                   \
-  X(cuStreamEndCapture, "cuStreamEndCapture")                                                                          \
   X(cuEventCreate, "cuEventCreate")                                                                                    \
   X(cuEventRecord, "cuEventRecord")                                                                                    \
   X(cuEventQuery, "cuEventQuery")                                                                                      \
@@ -49,6 +47,8 @@ namespace nodevae::cuda {
   X(cuModuleGetFunction, "cuModuleGetFunction")                                                                        \
   X(cuFuncSetAttribute, "cuFuncSetAttribute")                                                                          \
   X(cuLaunchKernel, "cuLaunchKernel")                                                                                  \
+  X(cuGraphCreate, "cuGraphCreate")                                                                                    \
+  X(cuGraphAddKernelNode, "cuGraphAddKernelNode")                                                                      \
   X(cuGraphInstantiateWithFlags, "cuGraphInstantiateWithFlags")                                                        \
   X(cuGraphLaunch, "cuGraphLaunch")                                                                                    \
   X(cuGraphExecDestroy, "cuGraphExecDestroy")                                                                          \

@@ -10,6 +10,7 @@
 #include "../session.h"
 #include "../snapshot.h"
 #include "context.h"
+#include "dependencies.h"
 #include "lowering.h"
 #include "memory.h"
 #include "modules.h"
@@ -35,6 +36,8 @@ private:
 
   void lower_steps(Precision precision);
   bool prepare(const RunControl& control);
+  void place_scratch();
+  std::vector<Access> check_accesses(bool advances) const;
   std::vector<Launch> all_launches();
   bool needs_advance_kernel() const;
   RunState launch_steps(Progress& progress);
@@ -47,15 +50,17 @@ private:
 
   const std::shared_ptr<Context> context_;
   const std::shared_ptr<Modules> modules_;
-  const Plan plan_;
+  const Plan plan_; // with the arena spread
   const std::vector<std::shared_ptr<Resident>> residents_;
   DeviceMemory arena_;
   std::vector<std::unique_ptr<LoweredStep>> steps_; // of the plan; empty once recorded
+  std::vector<ResolvedStep> resolved_;              // likewise
+  std::vector<Addresses> addresses_;                // of the plan's steps
   std::unique_ptr<DeviceMemory> scratch_;           // RunState, ring of terms, tickets, partial results
-  Addresses addresses_;                             // in it
-  CUdeviceptr ring_ = 0;
+  CUdeviceptr state_ = 0, ring_ = 0;                // in it
   Snapshot snapshot_;
 
+  std::vector<Task> tasks_; // of the recording: the plan's steps, and what the session adds
   std::vector<std::pair<size_t, size_t>> spans_; // of each plan step's launches in the recording, and their end
   size_t half_ = 0;                              // launches before the first that may write residents
   Recording recording_;

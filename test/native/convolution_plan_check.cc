@@ -1,20 +1,10 @@
 // Plans are untrusted: plans of one convolution, fold or small kernel with random words changed must be refused, or
 // run without touching memory outside of their buffers. Meant for a build with -DNODE_VAE_SANITIZE=address,undefined.
-#include <algorithm>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <random>
-
-#include "../../native/backend.h"
-#include "../../native/pool.h"
+#include "check.h"
 
 using namespace nodevae;
 
 namespace {
-
-std::mt19937 generator(1);
-int64_t pick(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(generator); }
 
 struct Words {
   std::vector<int32_t> list;
@@ -146,14 +136,7 @@ void run(const Plan& plan) {
         resolved, 1,
         cpu_available_tiers()[static_cast<size_t>(pick(0, static_cast<int64_t>(cpu_available_tiers().size()) - 1))]);
     if (kernel->shared_bytes() > kMostScratch || kernel->local_bytes() > kMostScratch) return;
-    const auto scratch = [](size_t bytes) {
-      return std::unique_ptr<char, void (*)(void*)>(static_cast<char*>(std::aligned_alloc(64, (bytes + 127) / 64 * 64)),
-                                                    std::free);
-    };
-    const auto shared = scratch(kernel->shared_bytes()), local = scratch(kernel->local_bytes());
-    char* locals[] = {local.get()};
-    Pool pool(1);
-    kernel->run({&pool, 1, 1, shared.get(), locals});
+    run_kernel(*kernel, 1);
   }
 }
 
@@ -161,7 +144,7 @@ void run(const Plan& plan) {
 
 int main(int count, char** arguments) { // an argument: how many plans
   const int rounds = count > 1 ? std::atoi(arguments[1]) : 20000;
-  int refused = 0, ran = 0, failures = 0;
+  int refused = 0, ran = 0;
   for (int round = 0; round < rounds; ++round) {
     std::vector<int32_t> words = random_step().encode();
     const bool changed = round % 4 != 0;
