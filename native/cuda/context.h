@@ -54,9 +54,8 @@ public:
 
   const Driver& driver() const { return driver_; }
   CUstream stream() const { return stream_; }
-  CUstream capture_stream() const { return capture_stream_; } // where graphs are recorded; nothing runs there
-  const Target& target() const { return target_; }            // in float32
-  const std::string& name() const { return name_; }           // "cuda:0 (NVIDIA ...)"
+  const Target& target() const { return target_; }  // in float32
+  const std::string& name() const { return name_; } // "cuda:0 (NVIDIA ...)"
 
   // `purpose` is for the message of OutOfMemory. The content is undefined.
   CUdeviceptr allocate(size_t bytes, const std::string& purpose);
@@ -73,7 +72,7 @@ private:
   const Driver& driver_;
   CUdevice device_ = 0;
   CUcontext context_ = nullptr;
-  CUstream stream_ = nullptr, capture_stream_ = nullptr;
+  CUstream stream_ = nullptr;
   Target target_;
   std::string name_;
   std::mutex mutex_;

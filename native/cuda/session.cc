@@ -4,13 +4,17 @@
 #include <string>
 #include <utility>
 
+#include "accesses.h"
 #include "control.h"
 #include "embedded.h"
+#include "placement.h"
 
 namespace nodevae::cuda {
 namespace {
 
 constexpr size_t kAlignment = 256;
+// Of all steps' partial results: below that, every step has a place of its own, so that none waits for another's.
+constexpr size_t kScratchBytes = size_t{64} << 20;
 size_t aligned(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
 
 PtxText control_module(const Target& target) {
@@ -29,7 +33,7 @@ struct CudaSession::Progress {
 
 CudaSession::CudaSession(std::shared_ptr<Context> context, std::shared_ptr<Modules> modules, Plan plan,
                          std::vector<std::shared_ptr<Resident>> residents, Precision precision)
-    : context_(std::move(context)), modules_(std::move(modules)), plan_(std::move(plan)),
+    : context_(std::move(context)), modules_(std::move(modules)), plan_(spread_arena(std::move(plan))),
       residents_(std::move(residents)),
       arena_(context_, static_cast<size_t>(plan_.arena_bytes), "the arena of a session"), recording_(context_) {
   snapshot_.watch(residents_, written_slots(plan_), [this](size_t bytes) -> std::unique_ptr<Memory> {
@@ -42,23 +46,52 @@ void CudaSession::lower_steps(Precision precision) {
   Target target = context_->target();
   target.precision = precision;
   const std::vector<char*> buffers = buffer_addresses(plan_, arena_.address(), residents_);
-  size_t scratch = 0, tickets = 0;
+  std::vector<ResolvedStep> resolved;
+  for (const PlanStep& step : plan_.steps) resolved.push_back(resolve(plan_, step, buffers));
   for (size_t i = 0; i < plan_.steps.size(); ++i) {
     try {
-      steps_.push_back(lower(resolve(plan_, plan_.steps[i], buffers), target));
+      steps_.push_back(lower(resolved[i], target));
     } catch (const std::exception& error) {
       throw at_step(plan_, i, error.what());
     }
-    scratch = std::max(scratch, steps_.back()->scratch_bytes());
-    tickets = std::max(tickets, steps_.back()->tickets() * sizeof(uint32_t));
+  }
+  place_scratch();
+  for (size_t i = 0; i < plan_.steps.size(); ++i)
+    accesses_.push_back(step_accesses(plan_.steps[i], resolved[i], *steps_[i], addresses_[i]));
+}
+
+// Every step has tickets of its own. Places for partial results follow one another round a ring, where they are ordered
+// as other memory is, once it is too small for all.
+void CudaSession::place_scratch() {
+  size_t tickets = 0, all = 0, largest = 0;
+  for (const auto& step : steps_) {
+    tickets += aligned(step->tickets() * sizeof(uint32_t));
+    all += aligned(step->scratch_bytes());
+    largest = std::max(largest, aligned(step->scratch_bytes()));
   }
   const size_t ring = Pipeline::ring_rows(terms()) * terms() * sizeof(float);
-  const size_t bytes = aligned(sizeof(RunState)) + aligned(ring) + aligned(tickets) + aligned(scratch);
+  const size_t partials = std::max(largest, std::min(all, kScratchBytes));
+  const size_t bytes = aligned(sizeof(RunState)) + aligned(ring) + tickets + partials;
   scratch_ = std::make_unique<DeviceMemory>(context_, bytes, "the scratch memory of a session");
-  addresses_.state = scratch_->device_address();
-  ring_ = addresses_.state + aligned(sizeof(RunState));
-  addresses_.tickets = ring_ + aligned(ring);
-  addresses_.scratch = addresses_.tickets + aligned(tickets);
+  state_ = scratch_->device_address();
+  ring_ = state_ + aligned(sizeof(RunState));
+
+  CUdeviceptr next_tickets = ring_ + aligned(ring);
+  const CUdeviceptr begin = next_tickets + tickets, end = begin + partials;
+  CUdeviceptr next = begin;
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const size_t needed = aligned(steps_[i]->scratch_bytes());
+    if (next + needed > end) next = begin;
+    Addresses addresses;
+    addresses.state = state_;
+    addresses.scratch = next;
+    addresses.tickets = next_tickets;
+    addresses.guarded = writes_residents(plan_, plan_.steps[i]);
+    addresses.step = static_cast<int32_t>(i);
+    addresses_.push_back(addresses);
+    next += needed;
+    next_tickets += aligned(steps_[i]->tickets() * sizeof(uint32_t));
+  }
 }
 
 // Whether a step counts as made only behind its last launch: something behind the check of the terms reads the counter,
@@ -79,41 +112,58 @@ bool CudaSession::needs_advance_kernel() const {
   });
 }
 
-std::vector<Launch> CudaSession::all_launches() {
+Task CudaSession::check_task(std::vector<Launch>& launches, bool advances) const {
+  const size_t begin = launches.size();
+  const CUdeviceptr terms_begin = buffer_address(plan_.terms);
+  const uint64_t row = terms() * sizeof(float), rows = Pipeline::ring_rows(terms());
+  launches.push_back(make_launch(control_module(context_->target()), "check_terms",
+                                 CheckTermsParameters{state_, terms_begin, ring_, terms(), rows, advances ? 1u : 0u}));
+  return {begin,
+          launches.size(),
+          {{terms_begin, terms_begin + row, false},
+           {ring_, ring_ + rows * row, true},
+           run_counters(state_, advances),
+           run_halt(state_, true)}};
+}
+
+Task CudaSession::advance_task(std::vector<Launch>& launches) const {
+  const size_t begin = launches.size();
+  launches.push_back(make_launch(control_module(context_->target()), "advance", AdvanceParameters{state_}));
+  return {begin, launches.size(), {run_counters(state_, true), run_halt(state_, false)}};
+}
+
+std::vector<Launch> CudaSession::all_launches(std::vector<Task>& tasks) {
   std::vector<Launch> launches;
-  const PtxText control = control_module(context_->target());
   const bool has_terms = plan_.terms >= 0, needs_advance = !has_terms || needs_advance_kernel();
   const auto check = [&] {
-    if (has_terms)
-      launches.push_back(make_launch(control, "check_terms",
-                                     CheckTermsParameters{addresses_.state, buffer_address(plan_.terms), ring_, terms(),
-                                                          Pipeline::ring_rows(terms()), needs_advance ? 0u : 1u}));
+    if (has_terms) tasks.push_back(check_task(launches, !needs_advance));
     half_ = launches.size();
   };
   spans_.clear();
   for (size_t i = 0; i < plan_.steps.size(); ++i) {
     if (i == static_cast<size_t>(plan_.commit)) check();
     const size_t begin = launches.size();
-    Addresses addresses = addresses_;
-    addresses.guarded = writes_residents(plan_, plan_.steps[i]);
-    addresses.step = static_cast<int32_t>(i);
     try {
-      for (Launch& launch : steps_[i]->launches(addresses)) launches.push_back(std::move(launch));
+      for (Launch& launch : steps_[i]->launches(addresses_[i])) launches.push_back(std::move(launch));
     } catch (const std::exception& error) {
       throw at_step(plan_, i, error.what());
     }
     spans_.emplace_back(begin, launches.size());
+    tasks.push_back({begin, launches.size(), accesses_[i]});
   }
   if (static_cast<size_t>(plan_.commit) == plan_.steps.size()) check();
-  if (needs_advance) launches.push_back(make_launch(control, "advance", AdvanceParameters{addresses_.state}));
+  if (needs_advance) tasks.push_back(advance_task(launches));
   return launches;
 }
 
 bool CudaSession::prepare(const RunControl& control) {
   if (recording_.compiled()) return true;
-  if (!recording_.compile(all_launches(), *modules_, control.abandon)) return false;
+  std::vector<Task> tasks;
+  std::vector<Launch> launches = all_launches(tasks);
+  if (!recording_.compile(std::move(launches), std::move(tasks), *modules_, control.abandon)) return false;
   steps_.clear();
-  pipeline_ = std::make_unique<Pipeline>(*context_, recording_, addresses_.state, ring_, terms());
+  accesses_.clear();
+  pipeline_ = std::make_unique<Pipeline>(*context_, recording_, state_, ring_, terms());
   return true;
 }
 

@@ -37,8 +37,9 @@ private:
   void lower_steps(Precision precision);
   bool prepare(const RunControl& control);
   void place_scratch();
-  std::vector<Access> check_accesses(bool advances) const;
-  std::vector<Launch> all_launches();
+  Task check_task(std::vector<Launch>& launches, bool advances) const;
+  Task advance_task(std::vector<Launch>& launches) const;
+  std::vector<Launch> all_launches(std::vector<Task>& tasks);
   bool needs_advance_kernel() const;
   RunState launch_steps(Progress& progress);
   void conclude(Progress& progress, const RunState& state);
@@ -54,13 +55,12 @@ private:
   const std::vector<std::shared_ptr<Resident>> residents_;
   DeviceMemory arena_;
   std::vector<std::unique_ptr<LoweredStep>> steps_; // of the plan; empty once recorded
-  std::vector<ResolvedStep> resolved_;              // likewise
-  std::vector<Addresses> addresses_;                // of the plan's steps
+  std::vector<Addresses> addresses_;                // of these, in the scratch memory
   std::unique_ptr<DeviceMemory> scratch_;           // RunState, ring of terms, tickets, partial results
-  CUdeviceptr state_ = 0, ring_ = 0;                // in it
+  CUdeviceptr state_ = 0, ring_ = 0;
   Snapshot snapshot_;
 
-  std::vector<Task> tasks_; // of the recording: the plan's steps, and what the session adds
+  std::vector<std::vector<Access>> accesses_;    // of the plan's steps; empty once recorded
   std::vector<std::pair<size_t, size_t>> spans_; // of each plan step's launches in the recording, and their end
   size_t half_ = 0;                              // launches before the first that may write residents
   Recording recording_;
