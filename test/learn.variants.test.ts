@@ -1,6 +1,6 @@
 // Whole models, trained natively for a few steps, against the float64 evaluation of the very same graphs.
-import { describe, expect, it } from "vitest";
-import { evaluate, logsumexp, mean, multiply, negate, subtract } from "../lib/graph/index.js";
+import { describe, it } from "vitest";
+import { logsumexp, mean, multiply, negate, subtract } from "../lib/graph/index.js";
 import {
   adam,
   adamW,
@@ -17,14 +17,9 @@ import {
   reshape,
   sgd,
   type VaeOptions,
-  vae,
   warmup,
 } from "../lib/index.js";
-import { architectureOf } from "../lib/vae/architecture.js";
-import { parseConfig } from "../lib/vae/config.js";
-import { DATA, trainingGraph } from "../lib/vae/graph.js";
-import { clusteredRows } from "./support/data.js";
-import { feedsByName } from "./support/feeds.js";
+import { expectTrainingAsEvaluated } from "./support/training.js";
 
 defineLayer("variants.scale", {
   parse: () => ({ kind: "variants.scale" }),
@@ -41,10 +36,6 @@ defineObjective("variants.iwae", {
   },
 });
 
-const SIZE = 8;
-const ROWS = 24;
-const STEPS = 4;
-const data = clusteredRows(ROWS, SIZE);
 const plain: VaeOptions = {
   input: [4, 2],
   latent: 3,
@@ -78,33 +69,6 @@ const variants: [string, Partial<VaeOptions>, Optimizer][] = [
 
 describe("native training equals the float64 evaluation of its graph", () => {
   it.each(variants)("%s", async (_, change, optimizer) => {
-    const options = { ...plain, ...change };
-    const architecture = architectureOf(parseConfig(options, "test"));
-    const batchSize = 10;
-    await using model = vae({ ...options, device: "cpu" });
-    let values: Record<string, ArrayLike<number>> = { [DATA]: data };
-    for (const [name, { data: first }] of await model.parameters()) values[name] = first;
-    const step = { rows: ROWS, dtype: "float32" as const, batchSize, shuffle: true, optimizer, optimizerStart: 0 };
-    const { terms = {}, updates = [] } = trainingGraph(architecture, step);
-    const names = Object.keys(terms);
-    const outputs = [...Object.values(terms), ...updates.map(([, next]) => next)];
-    for (const [state] of updates) values[String(state.attributes.name)] ??= new Float32Array(state.shape.reduce((a, b) => a * b, 1));
-
-    const trained = model.train(data, { steps: STEPS, every: 1, batchSize, optimizer });
-    for (let index = 0; index < STEPS; index++) {
-      const expected = evaluate(outputs, feedsByName(outputs, values), { seed: 1, step: index });
-      const { value } = await trained.next();
-      names.forEach((name, term) => {
-        const exact = expected[term]![0]!;
-        expect(Math.abs(value!.terms[name]! - exact), `${name} at step ${index}`).toBeLessThan(1e-4 * Math.max(1, Math.abs(exact)));
-      });
-      values = { ...values, ...Object.fromEntries(updates.map(([state], i) => [state.attributes.name, expected[names.length + i]!])) };
-    }
-    expect((await trained.next()).done).toBe(true);
-    for (const [name, { data: last }] of await model.parameters()) {
-      last.forEach((value, index) => {
-        expect(Math.abs(value - values[name]![index]!), `${name}[${index}]`).toBeLessThan(2e-4);
-      });
-    }
+    await expectTrainingAsEvaluated({ ...plain, ...change }, { rows: 24, batchSize: 10, steps: 4, optimizer });
   });
 });

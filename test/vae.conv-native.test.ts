@@ -1,6 +1,5 @@
 // Convolutional models of every layer, trained natively for a few steps, against the float64 evaluation of the same graphs.
-import { describe, expect, it } from "vitest";
-import { evaluate, sizeOf } from "../lib/graph/index.js";
+import { describe, it } from "vitest";
 import {
   adam,
   averagePool2d,
@@ -24,18 +23,9 @@ import {
   sgd,
   upsample,
   type VaeOptions,
-  vae,
 } from "../lib/index.js";
 import { loadAddon } from "../lib/runtime/native.js";
-import { architectureOf } from "../lib/vae/architecture.js";
-import { parseConfig } from "../lib/vae/config.js";
-import { DATA, trainingGraph } from "../lib/vae/graph.js";
-import { clusteredRows } from "./support/data.js";
-import { feedsByName } from "./support/feeds.js";
-
-const ROWS = 12;
-const BATCH = 5;
-const STEPS = 3;
+import { expectTrainingAsEvaluated } from "./support/training.js";
 
 const plain: VaeOptions = {
   input: [8, 7, 2],
@@ -106,34 +96,7 @@ const models: [string, Partial<VaeOptions>][] = [
 describe("native training equals the float64 evaluation of its graph", () => {
   const { tiers } = loadAddon().info();
   it.each(models.flatMap(([name, change]) => tiers.map((tier) => [name, tier, change] as const)))("%s, %s", async (_name, tier, change) => {
-    const options = { ...plain, ...change };
-    const architecture = architectureOf(parseConfig(options, "test"));
-    const data = clusteredRows(ROWS, architecture.size);
     const optimizer = change === models[1]![1] ? adam({ learningRate: 1e-3 }) : sgd({ learningRate: 2e-3, momentum: 0.5 });
-    await using model = vae({ ...options, device: "cpu", tier });
-    let values: Record<string, ArrayLike<number>> = { [DATA]: data };
-    for (const [name, { data: first }] of await model.parameters()) values[name] = first;
-    const step = { rows: ROWS, dtype: "float32", batchSize: BATCH, shuffle: true, optimizer, optimizerStart: 0 } as const;
-    const { terms = {}, updates = [] } = trainingGraph(architecture, step);
-    const names = Object.keys(terms);
-    const outputs = [...Object.values(terms), ...updates.map(([, next]) => next)];
-    for (const [state] of updates) values[String(state.attributes.name)] ??= new Float32Array(sizeOf(state.shape));
-
-    const trained = model.train(data, { steps: STEPS, every: 1, batchSize: BATCH, optimizer });
-    for (let index = 0; index < STEPS; index++) {
-      const expected = evaluate(outputs, feedsByName(outputs, values), { seed: 1, step: index });
-      const { value } = await trained.next();
-      names.forEach((name, term) => {
-        const exact = expected[term]![0]!;
-        expect(Math.abs(value!.terms[name]! - exact), `${name} at step ${index}`).toBeLessThan(1e-4 * Math.max(1, Math.abs(exact)));
-      });
-      values = { ...values, ...Object.fromEntries(updates.map(([state], i) => [state.attributes.name, expected[names.length + i]!])) };
-    }
-    expect((await trained.next()).done).toBe(true);
-    for (const [name, { data: last }] of await model.parameters()) {
-      last.forEach((value, index) => {
-        expect(Math.abs(value - values[name]![index]!), `${name}[${index}]`).toBeLessThan(2e-4);
-      });
-    }
+    await expectTrainingAsEvaluated({ ...plain, ...change }, { rows: 12, batchSize: 5, steps: 3, optimizer }, { tier });
   });
 });

@@ -116,10 +116,7 @@ void matrix_products() {
         o.strides[dimension] = 1, k_stride = extent + pad, size = k * (extent + pad);
       if (!shared) o.strides[3] = size, o.strides[1] = size * c.step.space[3];
       const int64_t last = (extent - 1) * o.strides[dimension] + (k - 1) * k_stride + 1;
-      c.buffers.emplace_back((shared ? 0 : (batches - 1) * size) + last, DType::float32);
-      o.data = c.buffers.back().bytes.get();
-      c.buffer_of.push_back(static_cast<int>(c.buffers.size()) - 1);
-      c.step.operands.push_back(o);
+      c.add(o, (shared ? 0 : (batches - 1) * size) + last);
       return static_cast<int32_t>(k_stride);
     };
     const int32_t a_k = matrix(m, form_a, 4, false), b_k = matrix(n, form_b, 5, pick(0, 1) == 0);
@@ -151,10 +148,7 @@ void matrix_product_of_great_depth() {
   for (const int d : {4, 5}) {
     ResolvedOperand o{};
     o.strides[d] = 1;
-    c.buffers.emplace_back(60000 * c.step.space[d], DType::float32);
-    o.data = c.buffers.back().bytes.get();
-    c.buffer_of.push_back(d - 4);
-    c.step.operands.push_back(o);
+    c.add(o, 60000 * c.step.space[d]);
   }
   c.emit(Opcode::store, c.emit(Opcode::accumulator), c.operand(63));
   check(c, "matrix product of great depth", 1e-5);
