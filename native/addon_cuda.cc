@@ -7,6 +7,7 @@
 #ifdef NODE_VAE_CUDA
 #include "cuda/device.h"
 #include "cuda/lowering.h"
+#include "cuda/noise.h"
 #endif
 
 namespace nodevae {
@@ -108,6 +109,7 @@ Napi::Value lower_cuda(Napi::Env env, const Napi::CallbackInfo& info) {
   cuda::Target target;
   target.capability = static_cast<int>(to_integer(info[1], "capability", 10, 999));
   target.precision = to_precision(to_string(info[2], "precision"));
+  const cuda::NoiseFusion noise(plan);
   ImaginedMemory memory(plan);
   cuda::Addresses addresses;
   addresses.state = reinterpret_cast<uint64_t>(memory.take(sizeof(cuda::RunState)));
@@ -115,7 +117,7 @@ Napi::Value lower_cuda(Napi::Env env, const Napi::CallbackInfo& info) {
   for (uint32_t i = 0; i < plan.steps.size(); ++i) {
     Napi::Array launches = Napi::Array::New(env);
     try {
-      const auto step = cuda::lower(resolve(plan, plan.steps[i], memory.buffers), target);
+      const auto step = noise.lower(i, noise.resolve(plan, i, memory.buffers), target);
       addresses.scratch = reinterpret_cast<uint64_t>(memory.take(step->scratch_bytes()));
       addresses.tickets = reinterpret_cast<uint64_t>(memory.take(step->tickets() * sizeof(uint32_t)));
       addresses.guarded = writes_residents(plan, plan.steps[i]);

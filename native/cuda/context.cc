@@ -69,7 +69,6 @@ Context::Context(int number) : driver_(cuda::driver()) {
   try {
     const Current current(*this);
     NODE_VAE_CUDA_CALL(driver_, cuStreamCreate, &stream_, CU_STREAM_NON_BLOCKING);
-    NODE_VAE_CUDA_CALL(driver_, cuStreamCreate, &capture_stream_, CU_STREAM_NON_BLOCKING);
   } catch (const std::exception&) {
     driver_.cuDevicePrimaryCtxRelease(device_);
     throw;
@@ -82,7 +81,6 @@ Context::~Context() {
     driver_.cuStreamSynchronize(stream_);
     give_back_all();
     staging_.reset();
-    driver_.cuStreamDestroy(capture_stream_);
     driver_.cuStreamDestroy(stream_);
   } catch (const std::exception&) { // a context that a fault has made unusable: the driver clears up behind it
   }

@@ -45,6 +45,7 @@ namespace nodevae::cuda {
   X(cuModuleLoadDataEx, "cuModuleLoadDataEx")                                                                          \
   X(cuModuleUnload, "cuModuleUnload")                                                                                  \
   X(cuModuleGetFunction, "cuModuleGetFunction")                                                                        \
+  X(cuFuncGetAttribute, "cuFuncGetAttribute")                                                                          \
   X(cuFuncSetAttribute, "cuFuncSetAttribute")                                                                          \
   X(cuLaunchKernel, "cuLaunchKernel")                                                                                  \
   X(cuGraphCreate, "cuGraphCreate")                                                                                    \

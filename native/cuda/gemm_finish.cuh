@@ -73,7 +73,9 @@ __device__ __forceinline__ bool sum_splits(Product& product, const GemmArguments
   if (!last_to_arrive(reinterpret_cast<uint32_t*>(g.tickets) + at.tile, g.splits, shared)) return false;
 #pragma unroll
   for (int i = 0; i < Product::kAccumulators; ++i) sum[i] = 0;
-#pragma unroll 1
+  // Small tiles have room for the loads of several parts at once: one after the other, each waits for the cache.
+  constexpr int kAtOnce = kVectors <= 4 ? 4 : 1;
+#pragma unroll kAtOnce
   for (int split = 0; split < g.splits; ++split) {
 #pragma unroll
     for (int i = 0; i < kVectors; ++i) {

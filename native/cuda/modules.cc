@@ -45,7 +45,10 @@ CUfunction Module::function(const std::string& entry, uint32_t shared_bytes) {
   driver.check(driver.cuModuleGetFunction(&function, module_, entry.c_str()),
                ("cuModuleGetFunction \"" + entry + "\"").c_str());
   uint32_t& allowed = shared_[entry];
-  if (shared_bytes > std::max(allowed, kOrdinarySharedBytes))
+  int fixed = 0; // what the kernel declares counts too
+  driver.check(driver.cuFuncGetAttribute(&fixed, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, function),
+               ("cuFuncGetAttribute \"" + entry + "\"").c_str());
+  if (shared_bytes > allowed && shared_bytes + static_cast<uint32_t>(fixed) > kOrdinarySharedBytes)
     driver.check(
         driver.cuFuncSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
                                   static_cast<int>(shared_bytes)),
@@ -55,8 +58,10 @@ CUfunction Module::function(const std::string& entry, uint32_t shared_bytes) {
 }
 
 std::vector<std::shared_ptr<Module>> Modules::load(const std::shared_ptr<Context>& context,
-                                                   const std::vector<PtxText>& texts,
+                                                   const std::vector<ModuleRequest>& requests,
                                                    const std::atomic<bool>* abandon) {
+  std::vector<PtxText> texts;
+  for (const ModuleRequest& request : requests) texts.push_back(request.text);
   modules_.erase(std::remove_if(modules_.begin(), modules_.end(), [](const auto& module) { return module.expired(); }),
                  modules_.end());
   std::vector<std::shared_ptr<Module>> loaded(texts.size());
@@ -77,7 +82,10 @@ std::vector<std::shared_ptr<Module>> Modules::load(const std::shared_ptr<Context
     for (size_t i = next++; i < missing.size() && !abandoned(); i = next++) {
       try {
         const Context::Current current(*context);
-        loaded[missing[i]] = std::make_shared<Module>(context, texts[missing[i]]);
+        const ModuleRequest& request = requests[missing[i]];
+        auto module = std::make_shared<Module>(context, request.text);
+        module->function(request.entry, request.shared_bytes); // drivers may compile no sooner than here
+        loaded[missing[i]] = std::move(module);
       } catch (...) {
         problems[i] = std::current_exception();
       }
@@ -99,7 +107,11 @@ std::vector<std::shared_ptr<Module>> Modules::load(const std::shared_ptr<Context
   if (abandoned()) return {};
   for (size_t i = 0; i < texts.size(); ++i)
     if (!loaded[i]) loaded[i] = loaded[first_of[i]];
-  for (size_t i : missing) modules_.push_back(loaded[i]);
+  for (size_t i : missing) {
+    modules_.push_back(loaded[i]);
+    kept_.push_back(loaded[i]);
+    if (kept_.size() > kKept) kept_.pop_front();
+  }
   return loaded;
 }
 

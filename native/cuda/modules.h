@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <map>
 #include <memory>
 #include <string>
@@ -32,16 +33,27 @@ private:
   std::map<std::string, uint32_t> shared_; // what was asked for so far, by entry
 };
 
-// The modules of a context that some session holds. Used on the queue's thread.
+// What a launch needs of the driver's compiler.
+struct ModuleRequest {
+  PtxText text;
+  std::string entry;
+  uint32_t shared_bytes; // dynamic shared memory of a block
+};
+
+// The modules of a context: those that some session holds, and the last ones that were compiled, as plans that come
+// one after the other have much in common. Used on the queue's thread.
 class Modules {
 public:
-  // The modules of these texts, in their order. Those not there yet are compiled on several threads, as a plan takes
+  // The modules of the requests, in their order. Those not there yet are compiled on several threads, as a plan takes
   // seconds otherwise. Empty when `abandon` is set meanwhile.
-  std::vector<std::shared_ptr<Module>> load(const std::shared_ptr<Context>& context, const std::vector<PtxText>& texts,
+  std::vector<std::shared_ptr<Module>> load(const std::shared_ptr<Context>& context,
+                                            const std::vector<ModuleRequest>& requests,
                                             const std::atomic<bool>* abandon);
 
 private:
+  static constexpr size_t kKept = 256;
   std::vector<std::weak_ptr<Module>> modules_;
+  std::deque<std::shared_ptr<Module>> kept_;
 };
 
 } // namespace nodevae::cuda

@@ -99,4 +99,17 @@ const PtxFile& ptx_file(const std::string& file, int capability) {
   return *parsed;
 }
 
+std::shared_ptr<const std::string> kernel_text(const std::string& file, int capability, const std::string& entry) {
+  static std::mutex mutex;
+  static std::map<std::pair<const PtxFile*, std::string>, std::shared_ptr<const std::string>> texts;
+  const PtxFile& source = ptx_file(file, capability);
+  const std::lock_guard lock(mutex);
+  std::shared_ptr<const std::string>& text = texts[{&source, entry}];
+  if (!text) {
+    const PtxFile::Kernel kernel = source.kernel(entry);
+    text = std::make_shared<const std::string>(kernel.before + kernel.body + "}\n");
+  }
+  return text;
+}
+
 } // namespace nodevae::cuda

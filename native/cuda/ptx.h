@@ -36,4 +36,7 @@ private:
 // Parsed once per text.
 const PtxFile& ptx_file(const std::string& file, int capability);
 
+// The module of one kernel of a file as it was written. Made once.
+std::shared_ptr<const std::string> kernel_text(const std::string& file, int capability, const std::string& entry);
+
 } // namespace nodevae::cuda

@@ -27,10 +27,10 @@ Recording::~Recording() {
 
 bool Recording::compile(std::vector<Launch> launches, std::vector<Task> tasks, Modules& modules,
                         const std::atomic<bool>* abandon) {
-  std::vector<PtxText> texts;
-  for (const Launch& launch : launches) texts.push_back(launch.module);
-  std::vector<std::shared_ptr<Module>> loaded = modules.load(context_, texts, abandon);
-  if (loaded.size() != texts.size()) return false;
+  std::vector<ModuleRequest> requests;
+  for (const Launch& launch : launches) requests.push_back({launch.module, launch.entry, launch.shared_bytes});
+  std::vector<std::shared_ptr<Module>> loaded = modules.load(context_, requests, abandon);
+  if (loaded.size() != requests.size()) return false;
   std::vector<CUfunction> functions;
   for (size_t i = 0; i < launches.size(); ++i)
     functions.push_back(loaded[i]->function(launches[i].entry, launches[i].shared_bytes));
@@ -86,7 +86,7 @@ CUgraphExec Recording::make_graph(uint64_t steps) const {
 }
 
 void Recording::add_steps(CUgraph graph, uint64_t steps) const {
-  Dependencies dependencies; // across the steps: the next one may begin before this one has ended
+  Dependencies dependencies;     // across the steps: the next one may begin before this one has ended
   std::vector<CUgraphNode> last; // launch of each task so far
   std::vector<CUgraphNode> behind;
   for (uint64_t step = 0; step < steps; ++step)

@@ -1,6 +1,6 @@
-// The launches of one step of a plan, compiled: made one by one, or all at once as a graph of one or several steps, where
-// what need not wait for each other runs side by side. Nothing in them changes from step to step, as kernels read seed
-// and counter in RunState, so a graph is made once.
+// The launches of one step of a plan, compiled: made one by one, or all at once as a graph of one or several steps,
+// where what need not wait for each other runs side by side. Nothing in them changes from step to step, as kernels read
+// seed and counter in RunState, so a graph is made once.
 #pragma once
 
 #include <atomic>

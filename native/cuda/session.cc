@@ -33,7 +33,7 @@ struct CudaSession::Progress {
 
 CudaSession::CudaSession(std::shared_ptr<Context> context, std::shared_ptr<Modules> modules, Plan plan,
                          std::vector<std::shared_ptr<Resident>> residents, Precision precision)
-    : context_(std::move(context)), modules_(std::move(modules)), plan_(spread_arena(std::move(plan))),
+    : context_(std::move(context)), modules_(std::move(modules)), plan_(spread_arena(std::move(plan))), noise_(plan_),
       residents_(std::move(residents)),
       arena_(context_, static_cast<size_t>(plan_.arena_bytes), "the arena of a session"), recording_(context_) {
   snapshot_.watch(residents_, written_slots(plan_), [this](size_t bytes) -> std::unique_ptr<Memory> {
@@ -47,10 +47,10 @@ void CudaSession::lower_steps(Precision precision) {
   target.precision = precision;
   const std::vector<char*> buffers = buffer_addresses(plan_, arena_.address(), residents_);
   std::vector<ResolvedStep> resolved;
-  for (const PlanStep& step : plan_.steps) resolved.push_back(resolve(plan_, step, buffers));
+  for (size_t i = 0; i < plan_.steps.size(); ++i) resolved.push_back(noise_.resolve(plan_, i, buffers));
   for (size_t i = 0; i < plan_.steps.size(); ++i) {
     try {
-      steps_.push_back(lower(resolved[i], target));
+      steps_.push_back(noise_.lower(i, resolved[i], target));
     } catch (const std::exception& error) {
       throw at_step(plan_, i, error.what());
     }
@@ -97,6 +97,8 @@ void CudaSession::place_scratch() {
 // Whether a step counts as made only behind its last launch: something behind the check of the terms reads the counter,
 // or may meet a bad index. Else the check raises the counters, which saves a launch.
 bool CudaSession::needs_advance_kernel() const {
+  for (size_t i = static_cast<size_t>(plan_.commit); i < plan_.steps.size(); ++i)
+    if (noise_.draws(i)) return true;
   return std::any_of(plan_.steps.begin() + plan_.commit, plan_.steps.end(), [](const PlanStep& step) {
     switch (step.kernel) {
     case KernelId::random_uniform:

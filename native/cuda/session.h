@@ -14,6 +14,7 @@
 #include "lowering.h"
 #include "memory.h"
 #include "modules.h"
+#include "noise.h"
 #include "pipeline.h"
 #include "recording.h"
 
@@ -52,6 +53,7 @@ private:
   const std::shared_ptr<Context> context_;
   const std::shared_ptr<Modules> modules_;
   const Plan plan_; // with the arena spread
+  const NoiseFusion noise_;
   const std::vector<std::shared_ptr<Resident>> residents_;
   DeviceMemory arena_;
   std::vector<std::unique_ptr<LoweredStep>> steps_; // of the plan; empty once recorded

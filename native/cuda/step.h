@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "embedded.h"
 #include "lowering.h"
+#include "ptx.h"
 
 namespace nodevae::cuda {
 
@@ -25,10 +25,12 @@ inline uint64_t guard_of(const Addresses& addresses) {
   return addresses.guarded ? addresses.state + offsetof(RunState, halted) : 0;
 }
 
-// The embedded text itself, not a copy: it lives as long as the program.
-inline std::shared_ptr<const std::string> embedded_module(const std::string& file, int capability) {
-  return {std::shared_ptr<const std::string>(), &ptx_source(file, capability)};
-}
+// A file of kernels that run no program. Each launch takes its kernel alone: the driver compiles what it is given.
+struct EmbeddedFile {
+  std::string file;
+  int capability;
+};
+inline EmbeddedFile embedded_module(const std::string& file, int capability) { return {file, capability}; }
 
 // Blocks along the first dimension of a grid.
 inline uint32_t grid_of(int64_t blocks, const char* kernel) {
@@ -46,6 +48,12 @@ Launch launch_of(const std::shared_ptr<const std::string>& module, const char* e
   launch.threads = kThreads;
   launch.shared_bytes = static_cast<uint32_t>(shared_bytes);
   return launch;
+}
+
+template <class Parameters>
+Launch launch_of(const EmbeddedFile& file, const char* entry, uint32_t blocks, const Parameters& parameters,
+                 size_t shared_bytes = 0) {
+  return launch_of(kernel_text(file.file, file.capability, entry), entry, blocks, parameters, shared_bytes);
 }
 
 // A step whose launches are a function of its addresses.

@@ -10,7 +10,7 @@
 
 #define NODEVAE_INLINE [[maybe_unused]] inline
 #include "../../native/cuda/lowering.h"
-#include "../../native/cuda/math.cuh"
+#include "../../native/cuda/noise.cuh"
 
 namespace nodevae::cuda {
 
@@ -58,10 +58,12 @@ struct Case {
   std::vector<int> buffer;     // of each operand
   std::vector<int64_t> offset; // of its first element
   std::vector<Buffer> buffers;
+  uint64_t seed = 0, counter = 0; // of the noise
   std::mt19937 random;
   bool large; // enough for many blocks and parts
+  bool noisy; // with operands that are noise
 
-  explicit Case(unsigned seed) : random(seed), large(seed % 50 == 49) { make(); }
+  explicit Case(unsigned number) : random(number), large(number % 50 == 49), noisy(number % 4 == 3) { make(); }
 
   int64_t pick(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(random); }
   bool chance(int percent) { return pick(1, 100) <= percent; }
@@ -142,6 +144,28 @@ struct Case {
     if (chance(10)) std::shuffle(dims.begin(), dims.end(), random);
     return dims;
   }
+  // Makes an operand noise: its buffer, on the host, holds the part of the draw that it may see, as a random step would
+  // have left it.
+  void make_noise(int operand) {
+    ResolvedOperand& view = step.operands[static_cast<size_t>(operand)];
+    const bool far = chance(20); // blocks beyond 2^31
+    const int64_t first =
+        (far ? (int64_t{1} << 33) + 4 * pick(0, 1000) : 4 * pick(0, 3)) + (chance(70) ? 0 : pick(1, 3));
+    view.noise = NoiseSource{chance(60), static_cast<uint32_t>(chance(50) ? pick(0, 5) : pick(0, UINT32_MAX)), first};
+    Buffer& held = buffers[static_cast<size_t>(buffer[static_cast<size_t>(operand)])];
+    const int64_t elements = static_cast<int64_t>((held.bytes.size() - 2 * kMargin) / sizeof(float));
+    for (int64_t i = 0; i < elements; ++i) {
+      const int64_t number = first + i - offset[static_cast<size_t>(operand)];
+      if (number < 0) continue;
+      const PhiloxBlock block = philox(static_cast<uint32_t>(number / 4), view.noise->stream, counter, seed);
+      float x[4];
+      if (view.noise->normal)
+        Normal::apply(block, x);
+      else
+        Uniform::apply(block, x);
+      held.write(i, x[number % 4]);
+    }
+  }
   DType dtype(int others) { return chance(others) ? (chance(50) ? DType::int32 : DType::uint8) : DType::float32; }
   int add(Opcode op, int a, int b = 0, int c = 0) {
     step.program.push_back({op, a, b, c});
@@ -156,6 +180,15 @@ struct Case {
       const int masks[] = {0, 0, 0, 0x1f, 0x2f, 0x3f, 0x0f, static_cast<int>(pick(0, 63))};
       loads.push_back(view(dtype(20), order(), masks[pick(0, 7)], chance(60)));
       values.push_back(add(Opcode::load, loads.back()));
+    }
+    if (noisy) {
+      seed = static_cast<uint64_t>(random()) << 32 | random(), counter = chance(50) ? pick(0, 9) : pick(0, INT64_MAX);
+      for (int64_t i = pick(1, 2); i > 0; --i) {
+        const int masks[] = {0, 0, 0, 0, 0x1f, 0x2f, 0x3f, static_cast<int>(pick(0, 63))};
+        const int operand = view(DType::float32, order(), masks[pick(0, 7)], chance(60));
+        make_noise(operand);
+        values.push_back(add(Opcode::load, operand));
+      }
     }
     for (int64_t i = pick(0, 2); i > 0; --i) {
       const float x = std::normal_distribution<float>()(random);

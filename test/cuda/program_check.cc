@@ -1,5 +1,6 @@
-// Checks programs on CUDA: random spaces, views and instructions as maps, against an evaluation element by element with
-// the same functions compiled for the host. What is stored must be the same bits; sums must be close.
+// Checks programs on CUDA: random spaces, views and instructions as maps, some with noise in place of loads, against an
+// evaluation element by element with the same functions compiled for the host. What is stored must be the same bits;
+// sums must be close.
 // Usage: program_check [first case [number of cases [folder for the PTX of every case, then not run]]]
 // The driver is the system's, or the one that NODE_VAE_CUDA_DRIVER names. Prints a digest of all results, which must
 // not depend on the order in which blocks run.
@@ -98,6 +99,7 @@ public:
     for (int round = 0; round < 3; ++round) { // halted, then twice
       RunState state{};
       state.halted = round == 0 ? 1 : 0;
+      state.seed = test.seed, state.step = test.counter;
       gpu.upload(addresses.state, &state, sizeof state);
       gpu.upload(addresses.scratch, noise.data(), noise.size());
       for (Buffer& buffer : test.buffers) gpu.upload(buffer.device, buffer.bytes.data(), buffer.bytes.size());
@@ -121,6 +123,7 @@ private:
   static ResolvedStep resolved(Case& test) {
     ResolvedStep step = test.step;
     for (size_t i = 0; i < step.operands.size(); ++i) {
+      if (step.operands[i].noise) continue; // has no memory
       const uint64_t bytes = static_cast<uint64_t>(test.offset[i]) * dtype_size(step.operands[i].dtype);
       step.operands[i].data =
           reinterpret_cast<void*>(test.buffers[static_cast<size_t>(test.buffer[i])].device + kMargin + bytes);

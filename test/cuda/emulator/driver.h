@@ -33,6 +33,7 @@ struct CUmod_st {
 struct CUgraphNode_st {
   CUgraphNodeType type = CU_GRAPH_NODE_TYPE_EMPTY;
   std::function<void()> run;
+  std::vector<CUgraphNode> dependencies;
 };
 
 struct CUgraph_st {
@@ -40,7 +41,7 @@ struct CUgraph_st {
 };
 
 struct CUgraphExec_st {
-  std::vector<std::shared_ptr<CUgraphNode_st>> nodes;
+  std::vector<std::shared_ptr<CUgraphNode_st>> nodes;              // in the order of their execution
   std::unordered_map<CUgraphNode, std::function<void()>> replaced; // by cuGraphExecKernelNodeSetParams
 };
 

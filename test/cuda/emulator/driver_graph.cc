@@ -1,6 +1,8 @@
 // Graphs, and functions by name.
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <random>
 
 #include "driver.h"
 
@@ -11,13 +13,17 @@ void add_node(CUgraphNode* result, CUgraph graph, const CUgraphNode* dependencie
               std::function<void()> run) {
   require(result, "the node's address");
   checked(graph, "graph");
-  for (size_t i = 0; i < count; ++i)
+  for (size_t i = 0; i < count; ++i) {
     if (std::none_of(graph->nodes.begin(), graph->nodes.end(),
                      [&](const auto& node) { return node.get() == dependencies[i]; }))
       refuse(CUDA_ERROR_INVALID_VALUE, "a dependency is not a node of the graph");
+    if (std::find(dependencies, dependencies + i, dependencies[i]) != dependencies + i)
+      refuse(CUDA_ERROR_INVALID_VALUE, "a dependency is named twice");
+  }
   auto node = std::make_shared<CUgraphNode_st>();
   node->type = type;
   node->run = std::move(run);
+  node->dependencies.assign(dependencies, dependencies + count);
   Driver::instance().live.insert(node.get());
   graph->nodes.push_back(node);
   *result = node.get();
@@ -27,6 +33,38 @@ std::function<void()> kernel_operation(const CUDA_KERNEL_NODE_PARAMS* p) {
   require(p, "the node's parameters");
   return launch_operation(p->func, {p->gridDimX, p->gridDimY, p->gridDimZ}, {p->blockDimX, p->blockDimY, p->blockDimZ},
                           p->sharedMemBytes, p->kernelParams, p->extra);
+}
+
+// In the order of the calls, or another one that the dependencies allow: always the latest node that is ready, or any.
+std::vector<std::shared_ptr<CUgraphNode_st>> graph_order(const std::vector<std::shared_ptr<CUgraphNode_st>>& nodes) {
+  const char* text = std::getenv("EMULATED_GRAPH_ORDER");
+  const std::string order = text && *text ? text : "forward";
+  const bool is_random = order.rfind("random:", 0) == 0;
+  if (order == "forward") return nodes;
+  if (order != "reverse" && !is_random)
+    refuse(CUDA_ERROR_INVALID_VALUE,
+           "EMULATED_GRAPH_ORDER: expected forward, reverse or random:<seed>, found " + order);
+  std::mt19937_64 random(is_random ? std::strtoull(order.c_str() + 7, nullptr, 0) : 0);
+  std::unordered_map<CUgraphNode, size_t> numbers;
+  std::vector<size_t> waits(nodes.size()), ready; // ready: ascending
+  std::vector<std::vector<size_t>> followers(nodes.size());
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    numbers[nodes[i].get()] = i;
+    waits[i] = nodes[i]->dependencies.size();
+    for (CUgraphNode other : nodes[i]->dependencies) followers[numbers.at(other)].push_back(i);
+    if (waits[i] == 0) ready.push_back(i);
+  }
+  std::vector<std::shared_ptr<CUgraphNode_st>> result;
+  while (!ready.empty()) {
+    const auto chosen =
+        ready.begin() + static_cast<ptrdiff_t>((is_random ? random() : ready.size() - 1) % ready.size());
+    const size_t node = *chosen;
+    ready.erase(chosen);
+    result.push_back(nodes[node]);
+    for (size_t follower : followers[node])
+      if (--waits[follower] == 0) ready.insert(std::lower_bound(ready.begin(), ready.end(), follower), follower);
+  }
+  return result;
 }
 
 struct Side { // of a copy of one row
@@ -127,7 +165,7 @@ CUresult CUDAAPI cuGraphInstantiateWithFlags(CUgraphExec* executable, CUgraph gr
   return enter(Needs::context, "cuGraphInstantiate", [=] {
     require(executable, "executable");
     auto made = std::make_unique<CUgraphExec_st>();
-    made->nodes = checked(graph, "graph")->nodes;
+    made->nodes = graph_order(checked(graph, "graph")->nodes);
     Driver::instance().live.insert(made.get());
     *executable = made.release();
   });

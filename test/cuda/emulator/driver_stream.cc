@@ -19,6 +19,8 @@ void submit(CUstream stream, CUgraphNodeType type, std::function<void()> run) {
     auto node = std::make_shared<CUgraphNode_st>();
     node->type = type;
     node->run = std::move(run);
+    // Streams join a capture through events; their order is that of the calls.
+    if (!stream->capture->nodes.empty()) node->dependencies = {stream->capture->nodes.back().get()};
     driver.live.insert(node.get());
     stream->capture->nodes.push_back(node);
     return;
