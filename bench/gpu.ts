@@ -11,7 +11,7 @@ import { type Candidate, program } from "./contestants.js";
 import { syntheticRows } from "./digits.js";
 import { describeMachine, type Machine } from "./machine.js";
 import { trainingStep } from "./profile.js";
-import { endReport, report, writeResult } from "./results.js";
+import { endReport, report, resultPath, writeResult } from "./results.js";
 import { type Measurement, type Race, race, ratio } from "./rounds.js";
 import { threeDigits } from "./statistics.js";
 import { percent, table } from "./table.js";
@@ -44,7 +44,7 @@ interface Floors {
   readonly arithmetic: number;
   /** Adam reads and writes weight and both moments, 24 bytes per weight, and a row of bytes is read: over the copy's rate. */
   readonly memory: number;
-  /** Kernels that wait for each other times the measured time of a node. */
+  /** All kernels, as if each waited for the one before, times the measured time of a node: no floor where some run side by side. */
   readonly launches: number;
   readonly kernels: number;
 }
@@ -66,9 +66,12 @@ export async function gpu(settings: GpuSettings): Promise<void> {
   const machine = describeMachine(settings.command);
   report("measuring the limits of the GPU");
   const script = fileURLToPath(new URL("../../bench/contestants/gpu_probe.py", import.meta.url));
-  const limits = JSON.parse(execFileSync(settings.python, [script], { encoding: "utf8" })) as Limits;
+  const limits = JSON.parse(execFileSync(settings.python, [script], { encoding: "utf8", timeout: 60_000 })) as Limits;
+  console.log(describeLimits(machine, limits));
   const races: GpuRace[] = [];
   const left: string[] = [];
+  const pace = { seconds: settings.seconds, rounds: settings.rounds };
+  const path = settings.json ?? resultPath("gpu");
   const folder = mkdtempSync(join(tmpdir(), "node-vae-bench-"));
   try {
     for (const precision of settings.precisions as readonly Precision[]) {
@@ -90,20 +93,24 @@ export async function gpu(settings: GpuSettings): Promise<void> {
         );
         const [own, ...peers] = finished.measurements;
         const ratios = own?.family === "node-vae" ? Object.fromEntries(peers.map((peer) => [peer.name, ratio(own, peer)])) : {};
-        races.push({ ...finished, precision, floors: floorsOf(workload, precision, limits), ratios });
+        const one: GpuRace = { ...finished, precision, floors: floorsOf(workload, precision, limits), ratios };
+        races.push(one);
+        endReport();
+        console.log(describeRace(one));
+        // After every race, so that a run that is cut short leaves what it found.
+        writeResult("gpu", { machine, devices: cuda.devices, limits, pace, races, left }, { json: path });
       }
     }
   } finally {
     rmSync(folder, { recursive: true });
     endReport();
   }
-  const result = { machine, devices: cuda.devices, limits, pace: { seconds: settings.seconds, rounds: settings.rounds }, races, left };
-  console.log(describe(machine, limits, races, left));
-  const path = writeResult("gpu", result, { ...settings, quick: false });
-  if (path !== undefined) console.log(`\nwritten to ${path}`);
+  if (left.length > 0) console.log(`\nout of time, not run: ${left.join(", ")}`);
+  writeResult("gpu", { machine, devices: cuda.devices, limits, pace, races, left }, { json: path });
+  console.log(`\nwritten to ${path}`);
 }
 
-/** Ourselves first, then PyTorch as most people run it and as fast as it is known to run. */
+/** Ourselves first, then PyTorch as most people run it, with the step in a graph, and that with inductor (its default mode). */
 function candidates(workload: Workload, precision: Precision, python: string): Candidate[] {
   const images = workload.image === undefined ? "" : "-channelslast";
   const shared = { threads: 1, tier: precision, environment: {} };
@@ -111,7 +118,7 @@ function candidates(workload: Workload, precision: Precision, python: string): C
   const torch = { command: python, args: [fileURLToPath(new URL("../../bench/contestants/pytorch.py", import.meta.url))] };
   return [
     { ...shared, ...own, name: `node-vae-cuda-${precision}`, family: "node-vae", configuration: `cuda-${precision}` },
-    ...["eager-fused", "compile-fused-graphs"].map((way): Candidate => {
+    ...["eager-fused", "eager-fused-graphs", "compile-fused-graphs"].map((way): Candidate => {
       const configuration = `cuda-${way}-${precision}${images}`;
       return { ...shared, ...torch, name: `pytorch-${configuration}`, family: "PyTorch", configuration };
     }),
@@ -132,31 +139,29 @@ function floorsOf(workload: Workload, precision: Precision, limits: Limits): Flo
   };
 }
 
-function describe({ node, date }: Machine, limits: Limits, races: readonly GpuRace[], left: readonly string[]): string {
-  const { matmul, copy, node: latency } = limits;
-  const rates = PRECISIONS.map((name) => `${name} ${threeDigits(matmul[name as Precision] / 1e12)}`).join(", ");
-  const lines = [
-    `${limits.gpu}, PyTorch ${limits.torch}, Node ${node}, ${date}`,
+function describeLimits({ node, date }: Machine, { gpu: name, torch, matmul, copy, node: latency }: Limits): string {
+  const rates = PRECISIONS.map((precision) => `${precision} ${threeDigits(matmul[precision as Precision] / 1e12)}`).join(", ");
+  return [
+    `${name}, PyTorch ${torch}, Node ${node}, ${date}`,
     `products in TFLOP/s: ${rates}; copy ${threeDigits(copy / 1e12)} TB/s; a node of a graph ${threeDigits(1e6 * latency)} µs`,
-  ];
-  for (const { workload, precision, operationsPerStep, measurements, failures, floors, ratios } of races) {
-    const { arithmetic, memory, launches, kernels } = floors;
-    const floor = Math.max(arithmetic, memory, launches);
-    const { name, network, batch } = workload;
-    lines.push(
-      "",
-      `${name} in ${precision}: ${network}, batch ${batch}, ${threeDigits(operationsPerStep / 1e9)} GFLOP a step`,
-      `floors in µs: arithmetic ${threeDigits(1e6 * arithmetic)}, memory ${threeDigits(1e6 * memory)}, ${kernels} kernels ${threeDigits(1e6 * launches)}`,
-      table(
-        ["contestant", "steps/s", "µs", "TFLOP/s", "floor / time", "first ms", "loss", "at step"],
-        measurements.map((one) => row(one, floor)),
-      ),
-    );
-    for (const [peer, times] of Object.entries(ratios)) lines.push(`node-vae is ${threeDigits(times)} × ${peer}`);
-    for (const failure of failures) lines.push(`${failure.name} failed: ${failure.reason}`);
-  }
-  if (left.length > 0) lines.push("", `out of time, not run: ${left.join(", ")}`);
-  return lines.join("\n");
+  ].join("\n");
+}
+
+function describeRace({ workload, precision, operationsPerStep, measurements, failures, floors, ratios }: GpuRace): string {
+  const { arithmetic, memory, launches, kernels } = floors;
+  const floor = Math.max(arithmetic, memory);
+  const { name, network, batch } = workload;
+  return [
+    "",
+    `${name} in ${precision}: ${network}, batch ${batch}, ${threeDigits(operationsPerStep / 1e9)} GFLOP a step`,
+    `floors in µs: arithmetic ${threeDigits(1e6 * arithmetic)}, memory ${threeDigits(1e6 * memory)}; ${kernels} kernels one after the other ${threeDigits(1e6 * launches)}`,
+    table(
+      ["contestant", "steps/s", "µs", "TFLOP/s", "floor / time", "first ms", "loss", "at step"],
+      measurements.map((one) => row(one, floor)),
+    ),
+    ...Object.entries(ratios).map(([peer, times]) => `node-vae is ${threeDigits(times)} × ${peer}`),
+    ...failures.map((failure) => `${failure.name} failed: ${failure.reason}`),
+  ].join("\n");
 }
 
 function row(one: Measurement, floor: number): string[] {

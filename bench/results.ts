@@ -7,6 +7,11 @@ export function writeText(path: string, content: string): void {
   writeFileSync(path, content);
 }
 
+/** Where a benchmark of this moment leaves its result. */
+export function resultPath(benchmark: string): string {
+  return `bench/results/${benchmark}-${new Date().toISOString().slice(0, 16).replace(/[T:]/g, "-")}.json`;
+}
+
 /**
  * Writes a result as JSON: to the file asked for, else, unless the run was only a quick look, under bench/results with the
  * benchmark's name and date.
@@ -16,10 +21,9 @@ export function writeText(path: string, content: string): void {
 export function writeResult(
   benchmark: string,
   result: object,
-  options: { readonly json?: string; readonly quick: boolean },
+  options: { readonly json?: string; readonly quick?: boolean },
 ): string | undefined {
-  const date = new Date().toISOString().slice(0, 16).replace(/[T:]/g, "-");
-  const path = options.json ?? (options.quick ? undefined : `bench/results/${benchmark}-${date}.json`);
+  const path = options.json ?? (options.quick ? undefined : resultPath(benchmark));
   if (path !== undefined) writeText(path, `${JSON.stringify({ benchmark, ...result }, null, 2)}\n`);
   return path;
 }

@@ -5,8 +5,10 @@ import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { afterEach, describe, expect, test } from "vitest";
 import { encodePlan } from "../lib/compile/encode.js";
+import { adam, conv2d, dense, vae } from "../lib/index.js";
 import { Device } from "../lib/runtime/device.js";
 import { addonPath, loadAddon } from "../lib/runtime/native.js";
+import { clusteredRows } from "./support/data.js";
 import { useEmulator } from "./support/emulator.js";
 import {
   constant,
@@ -106,6 +108,73 @@ describe.skipIf(absent !== undefined)("graphs of several steps", () => {
     expect(there.outputs.uniform).toEqual(here.outputs.uniform);
     expect(distance(there.outputs.normal, here.outputs.normal!)).toBeLessThan(1e-5);
     expect(there.outputs.step).toEqual(here.outputs.step);
+  });
+});
+
+describe.skipIf(absent !== undefined)("launches side by side", () => {
+  afterEach(() => {
+    for (const name of ["NODE_VAE_CUDA_STEPS_PER_LAUNCH", "NODE_VAE_CUDA_GRAPH", "EMULATED_GRAPH_ORDER"]) delete process.env[name];
+  });
+
+  /** Losses and weights of a training run whose graphs have so many steps, and whose launches run in this order. */
+  async function train(graph: "chain" | "parallel", order: string): Promise<ReadonlyMap<string, readonly number[]>> {
+    Object.assign(process.env, {
+      NODE_VAE_CUDA_STEPS_PER_LAUNCH: "3",
+      NODE_VAE_CUDA_GRAPH: graph,
+      EMULATED_GRAPH_ORDER: order,
+    });
+    const data = Uint8Array.from(clusteredRows(40, 36, 4), (value) => Math.round(255 * value));
+    await using model = vae({
+      input: [6, 6, 1],
+      latent: 3,
+      encoder: [conv2d(4, 3, { stride: 2, activation: "relu" }), dense(12, { activation: "relu" })],
+      decoder: [dense(12, { activation: "relu" }), dense(36)],
+      likelihood: "bernoulli",
+      seed: 7,
+      device: "cuda",
+    });
+    const losses: number[] = [];
+    for await (const { terms } of model.train(data, { steps: 11, every: 11, batchSize: 8, optimizer: adam() })) losses.push(terms.loss!);
+    const weights = [...(await model.parameters())].map(([name, { data: values }]) => [name, [...values]] as const);
+    return new Map([["losses", losses], ...weights]);
+  }
+
+  test.each(["forward", "reverse", "random:1", "random:2", "random:3"])("give the same bits in the order %s", async (order) => {
+    expect(await train("parallel", order)).toEqual(await train("chain", "forward"));
+  });
+
+  /** index = the step counter; output = table[index], behind a write of the table that has to wait for its reader. */
+  const faultingPlan = (rows: number) =>
+    plan(
+      [resident("weight", 0, 1), ["terms", "float32", 1], ["index", "int32", 1], ["table", "float32", rows], ["picked", "float32", 1]],
+      [
+        step("shuffled_indices", [1], { operands: [view(2, [1])], attributes: [2 * rows, 0, 0] }),
+        map([rows], [view(0, [0]), view(3, [1])], [load(0), store(0, 1)]),
+        map([1], [view(0, [0]), view(1, [0])], [load(0), store(0, 1)]),
+        step("gather", [1, 1], { operands: [view(3, [0, 1]), view(2, [1, 0]), view(4, [1, 1])], attributes: [rows, 1] }),
+        map([1], [view(0, [0])], [load(0), constant(1), op("add", 0, 1), store(2, 0)]),
+      ],
+      { terms: 1, termNames: ["weight"], commit: 3, outputs: [4] },
+    );
+
+  test.each(["forward", "reverse", "random:4"])(
+    "a bad index in the middle of a graph ends the run there, in the order %s",
+    async (order) => {
+      Object.assign(process.env, { NODE_VAE_CUDA_STEPS_PER_LAUNCH: "20", EMULATED_GRAPH_ORDER: order });
+      using device = open();
+      const session = device.load(faultingPlan(16));
+      const failed = session.run({ steps: 40 });
+      await expect(failed).rejects.toThrow(/\(gather\) of training step 16: gather: index 16 at position 0/);
+      expect([...(await device.resident("weight", [1], "float32").read())]).toEqual([0]); // as before the run
+      expect((await session.run({ steps: 10, firstStep: 32 })).completed).toBe(10);
+      expect([...(await device.resident("weight", [1], "float32").read())]).toEqual([10]);
+    },
+  );
+
+  test("a graph in an unknown shape is refused", () => {
+    process.env.NODE_VAE_CUDA_GRAPH = "tree";
+    using device = open();
+    expect(() => device.load(countingPlan())).toThrow(/NODE_VAE_CUDA_GRAPH: expected "parallel" or "chain", received "tree"/);
   });
 });
 

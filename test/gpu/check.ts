@@ -1,8 +1,9 @@
 // Checks the CUDA backend on a machine that may have neither a test runner nor a network: every op case against the float64
 // evaluation, derivatives of derivatives, and whole training runs beside the CPU's. A plain program:
-//   node build/gpu/test/gpu/check.js [--device cuda:0] [--filter text] [--every n] [--skip-training] [--json file]
+//   node build/gpu/test/gpu/check.js [--device cuda:0] [--precision tf32] [--filter text] [--every n] [--only-cases]
+//     [--json file] [--log file: the title of every case before it is run]
 // Exits with 1 when anything is wrong. See scripts/gpu-check.sh.
-import { writeFileSync } from "node:fs";
+import { appendFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { add, evaluate, grad, multiply, opCases, sum, type Tensor } from "../../lib/graph/index.js";
 import { Device, type DeviceOptions } from "../../lib/runtime/device.js";
@@ -16,10 +17,14 @@ const { values: flags } = parseArgs({
     device: { type: "string", default: "cuda:0" },
     filter: { type: "string", default: "" },
     every: { type: "string", default: "1" },
-    "skip-training": { type: "boolean", default: false },
+    precision: { type: "string", multiple: true, default: ["float32", "tf32", "bfloat16"] },
+    "only-cases": { type: "boolean", default: false },
     json: { type: "string" },
+    log: { type: "string" },
   },
 });
+
+const device = flags.device as NonNullable<DeviceOptions["device"]>;
 
 interface Section {
   readonly name: string;
@@ -46,65 +51,85 @@ async function section(
   console.log(`${outcome.problems.length === 0 ? "ok    " : "FAILED"} ${name}: ${outcome.checked} checked in ${seconds.toFixed(1)} s`);
   for (const problem of outcome.problems.slice(0, 20)) console.log(`       ${problem}`);
   if (outcome.problems.length > 20) console.log(`       and ${outcome.problems.length - 20} more`);
+  writeReport();
 }
 
-const device = flags.device as NonNullable<DeviceOptions["device"]>;
+/** After every section, so that a run that is cut short leaves what it found. */
+function writeReport(): void {
+  if (flags.json === undefined) return;
+  const { cuda, version, compiler } = loadAddon().info();
+  const report = { benchmark: "gpu-check", date: new Date().toISOString(), version, compiler, device, devices: cuda.devices, sections };
+  writeFileSync(flags.json, `${JSON.stringify(report, null, 2)}\n`);
+}
+
+function log(title: string): void {
+  if (flags.log !== undefined) appendFileSync(flags.log, `${title}\n`);
+}
+
+/** A device that has met an illegal address answers nothing but that from then on. */
+const LOST = /CUDA_ERROR_(ILLEGAL|LAUNCH_FAILED|LAUNCH_TIMEOUT|MISALIGNED|HARDWARE|INVALID_PC|ASSERT)/;
+
 const every = Number(flags.every);
 const samples = opCases()
   .filter(({ title }) => title.includes(flags.filter))
   .filter((_, i) => i % every === 0);
 
-for (const precision of ["float32", "tf32", "bfloat16"] as const) {
+const precisions = (["float32", "tf32", "bfloat16"] as const).filter((name) => flags.precision.includes(name));
+
+for (const precision of precisions) {
   // Only products and convolutions know of precision.
   const able = samples.filter(({ title }) => precision === "float32" || /^(matmul|conv|depthwise)/i.test(title));
   await section(`op cases, ${precision}`, async () => {
     using there = Device.open({ device, precision });
     const problems: string[] = [];
+    let checked = 0;
     for (const sample of able) {
+      log(`${precision} ${sample.title}`);
+      checked++;
       try {
         problems.push(...(await conformance(there, sample, TOLERANCES[precision])).map((problem) => `${sample.title}: ${problem}`));
       } catch (error) {
-        problems.push(`${sample.title}: ${error instanceof Error ? error.message : String(error)}`);
+        const message = error instanceof Error ? error.message : String(error);
+        problems.push(`${sample.title}: ${message}`);
+        if (LOST.test(message)) {
+          problems.push("the device is lost: the cases behind this one were not run");
+          break;
+        }
       }
     }
-    return { checked: able.length, problems };
+    return { checked, problems };
   });
 }
 
-await section("derivatives of derivatives through a convolutional VAE", async () => {
-  using there = Device.open({ device });
-  const problems: string[] = [];
-  for (const [value, by] of [
-    [penalized(), [...all, x]],
-    [adaptedLoss(), [...all, rate, x]],
-  ] as const) {
-    const first = grad(value, by);
-    const norm = first.map((gradient) => sum(multiply(gradient, gradient))).reduce((a, b) => add(a, b));
-    const outputs: Tensor[] = [value, ...first, ...grad(norm, by)];
-    const feeds = values();
-    const expected = evaluate(outputs, feeds);
-    using session = there.session({ outputs: Object.fromEntries(outputs.map((tensor, i) => [String(i), tensor])) });
-    const data = Object.fromEntries([...feeds].map(([tensor, numbers]) => [String(tensor.attributes.name), Float32Array.from(numbers)]));
-    const inputs = Object.fromEntries(session.plan.inputs.map(({ name }) => [name, data[name]!]));
-    const result = await session.run({ inputs });
-    outputs.forEach((_, i) => {
-      const problem = difference(result.outputs[i]!, expected[i]!, i <= first.length ? 1e-5 : 1e-4);
-      if (problem !== undefined) problems.push(`output ${i}: ${problem}`);
-    });
-  }
-  return { checked: 2, problems };
-});
+if (!flags["only-cases"]) {
+  await section("derivatives of derivatives through a convolutional VAE", async () => {
+    using there = Device.open({ device });
+    const problems: string[] = [];
+    for (const [value, by] of [
+      [penalized(), [...all, x]],
+      [adaptedLoss(), [...all, rate, x]],
+    ] as const) {
+      const first = grad(value, by);
+      const norm = first.map((gradient) => sum(multiply(gradient, gradient))).reduce((a, b) => add(a, b));
+      const outputs: Tensor[] = [value, ...first, ...grad(norm, by)];
+      const feeds = values();
+      const expected = evaluate(outputs, feeds);
+      using session = there.session({ outputs: Object.fromEntries(outputs.map((tensor, i) => [String(i), tensor])) });
+      const data = Object.fromEntries([...feeds].map(([tensor, numbers]) => [String(tensor.attributes.name), Float32Array.from(numbers)]));
+      const inputs = Object.fromEntries(session.plan.inputs.map(({ name }) => [name, data[name]!]));
+      const result = await session.run({ inputs });
+      outputs.forEach((_, i) => {
+        const problem = difference(result.outputs[i]!, expected[i]!, i <= first.length ? 1e-5 : 1e-4);
+        if (problem !== undefined) problems.push(`output ${i}: ${problem}`);
+      });
+    }
+    return { checked: 2, problems };
+  });
 
-if (!flags["skip-training"]) {
-  for (const precision of ["float32", "tf32", "bfloat16"] as const) {
+  for (const precision of precisions) {
     await section(`100 training steps beside the CPU's, ${precision}`, () => trainingAgreement(device, precision));
   }
   await section("the same run twice, bit for bit", () => trainingRepeats(device));
 }
 
-const { cuda, version, compiler } = loadAddon().info();
-if (flags.json !== undefined) {
-  const report = { benchmark: "gpu-check", date: new Date().toISOString(), version, compiler, device, devices: cuda.devices, sections };
-  writeFileSync(flags.json, `${JSON.stringify(report, null, 2)}\n`);
-}
 process.exitCode = sections.every(({ problems }) => problems.length === 0) ? 0 : 1;
