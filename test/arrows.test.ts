@@ -41,8 +41,8 @@ const addonFile = "lib/runtime/native.ts";
 /** Which files of native/ a group may include, beside its own. */
 const nativeGroups: readonly { readonly name: string; readonly files: RegExp; readonly mayInclude: RegExp }[] = [
   {
-    name: "cuda session", // the driver, and the device and session on top of it
-    files: /^native\/cuda\/(driver|context|memory|modules|recording|pipeline|session|device)\./,
+    name: "cuda session", // the driver, the device and session on top of it, and what they find out about plans
+    files: /^native\/cuda\/(driver|context|memory|modules|recording|pipeline|session|device|accesses|dependencies|placement|noise)\./,
     mayInclude: /^native\/(cuda\/.*|(?!addon)[^/]*)$/,
   },
   // Kernels see resolved steps (backend.h with the types of plan.h); where those came from is not their business.
@@ -51,7 +51,7 @@ const nativeGroups: readonly { readonly name: string; readonly files: RegExp; re
     files: /^native\/((cpu|cuda)\/|(space|axes)\.)/,
     mayInclude: /^native\/((cpu|cuda)\/.*|(backend|plan|pool|philox|space|axes)\.h|ops\.def)$/,
   },
-  { name: "addon", files: /^native\/addon[^/]*$/, mayInclude: /^native\/([^/]*|cuda\/(device|lowering)\.h)$/ },
+  { name: "addon", files: /^native\/addon[^/]*$/, mayInclude: /^native\/([^/]*|cuda\/(device|lowering|noise)\.h)$/ },
   {
     name: "session",
     files: /^native\/(session|cpu_session|binding|device|queue|snapshot|memory)\./,

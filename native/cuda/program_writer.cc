@@ -217,8 +217,14 @@ void ProgramWriter::address(int which, const std::string& row, const std::string
 // For `vector()` columns: every load first, and every store last, so that an operand may be written in place.
 std::string ProgramWriter::element(const std::vector<std::string>& arguments) {
   const std::string &row = arguments[0], &column = arguments[1];
-  accumulator_.assign(arguments.begin() + 2, arguments.end());
   text_ += "\t{\n";
+  // Copied: the bodies of functions are scopes with registers of their own, which may bear the kernel's names.
+  accumulator_.clear();
+  line(".reg .f32 \t" + std::string(kReg) + "accumulator<" + number(program_.vector_) + ">;");
+  for (int v = 0; v < program_.vector_; ++v) {
+    accumulator_.push_back(reg("accumulator", v));
+    line("mov.b32 \t" + accumulator_.back() + ", " + arguments[2 + static_cast<size_t>(v)] + ";");
+  }
   const int count = static_cast<int>(instructions_.size());
   line(".reg .f32 \t" + std::string(kReg) + "value<" + number(count * program_.vector_ + 1) + ">;");
   line(".reg .b64 \t" + std::string(kReg) + "at<" + number(static_cast<int64_t>(program_.space_.operands.size()) + 1) +
