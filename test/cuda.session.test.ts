@@ -5,6 +5,7 @@ import { once } from "node:events";
 import { Worker } from "node:worker_threads";
 import { afterEach, describe, expect, test } from "vitest";
 import { encodePlan } from "../lib/compile/encode.js";
+import { cumulativeSum, input } from "../lib/graph/index.js";
 import { adam, conv2d, dense, vae } from "../lib/index.js";
 import { Device } from "../lib/runtime/device.js";
 import { addonPath, loadAddon } from "../lib/runtime/native.js";
@@ -89,6 +90,21 @@ describe.skipIf(absent !== undefined)("graphs of several steps", () => {
     expect(result).toMatchObject({ status: "diverged", completed: 63, divergedStep: 64, restoredStep: 63 });
     expect(result.terms).toEqual(Float32Array.from({ length: 63 }, (_, s) => 4 ** s));
     expect([...(await weight.read())]).toEqual([2 ** 63]);
+  });
+
+  test("buffers lie apart where there is memory for it, else as planned", () => {
+    using device = open();
+    for (const [mebibytes, apart] of [
+      [1, true], // 10 of 256 MiB
+      [12, false], // 120
+    ] as const) {
+      let x = input("x", [(mebibytes * MEBIBYTE) / 4]);
+      for (let i = 0; i < 8; i++) x = cumulativeSum(x, 0);
+      using session = device.session({ outputs: { x } });
+      const { arena } = session.memory();
+      if (apart) expect(arena).toBeGreaterThan(session.plan.arenaBytes);
+      else expect(arena).toBe(session.plan.arenaBytes);
+    }
   });
 
   test("a run with a profile takes the same course, and times every step of the plan", async () => {

@@ -152,6 +152,13 @@ std::string Context::out_of_memory(size_t bytes, const std::string& purpose) con
          " of " + gibibytes(total) + " are free";
 }
 
+size_t Context::free_bytes() const {
+  const Current current(*this);
+  size_t free = 0, total = 0;
+  NODE_VAE_CUDA_CALL(driver_, cuMemGetInfo, &free, &total);
+  return free;
+}
+
 void Context::synchronize() const { NODE_VAE_CUDA_CALL(driver_, cuStreamSynchronize, stream_); }
 
 Staging& Context::staging() {

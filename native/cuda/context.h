@@ -62,8 +62,9 @@ public:
   // Gives something back to the driver, with the context current: at once, or when nobody is busy any more. Giving
   // memory back waits for the device, and whoever lets go of it (JavaScript's thread) must not.
   void let_go(std::function<void()> give_back) noexcept;
-  void synchronize() const; // waits for the stream; throws DriverError for what failed on it
-  Staging& staging();       // made when it is first used, on the queue's thread
+  size_t free_bytes() const; // of the device's memory
+  void synchronize() const;  // waits for the stream; throws DriverError for what failed on it
+  Staging& staging();        // made when it is first used, on the queue's thread
 
 private:
   void give_back_all() noexcept;

@@ -21,6 +21,13 @@ PtxText control_module(const Target& target) {
   return std::make_shared<const std::string>(ptx_source("control", target.capability));
 }
 
+// Buffers lie apart where memory is plentiful: side by side they would take a quarter of what is free at most.
+Plan place_arena(const Context& context, Plan plan) {
+  Plan spread = spread_arena(plan);
+  const bool plentiful = static_cast<size_t>(spread.arena_bytes) <= context.free_bytes() / 4;
+  return plentiful || spread.arena_bytes <= plan.arena_bytes ? spread : plan;
+}
+
 } // namespace
 
 struct CudaSession::Progress {
@@ -33,8 +40,8 @@ struct CudaSession::Progress {
 
 CudaSession::CudaSession(std::shared_ptr<Context> context, std::shared_ptr<Modules> modules, Plan plan,
                          std::vector<std::shared_ptr<Resident>> residents, Precision precision)
-    : context_(std::move(context)), modules_(std::move(modules)), plan_(spread_arena(std::move(plan))), noise_(plan_),
-      residents_(std::move(residents)),
+    : context_(std::move(context)), modules_(std::move(modules)), plan_(place_arena(*context_, std::move(plan))),
+      noise_(plan_), residents_(std::move(residents)),
       arena_(context_, static_cast<size_t>(plan_.arena_bytes), "the arena of a session"), recording_(context_) {
   snapshot_.watch(residents_, written_slots(plan_), [this](size_t bytes) -> std::unique_ptr<Memory> {
     return std::make_unique<DeviceMemory>(context_, bytes, "the copy of the weights that divergence goes back to");
