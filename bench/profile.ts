@@ -4,6 +4,7 @@ import { sizeOf } from "node-vae/graph";
 import type { PlanStep } from "#lib/compile/plan.js";
 import { Device, type DeviceOptions } from "#lib/runtime/device.js";
 import { loadAddon } from "#lib/runtime/native.js";
+import { extentOf } from "#lib/runtime/session.js";
 import { architectureOf } from "#lib/vae/architecture.js";
 import { DATA, trainingGraph } from "#lib/vae/graph.js";
 import { parseConfig } from "#lib/vae/index.js";
@@ -78,10 +79,9 @@ export async function profile({ workload, device: options, seconds }: ProfileSet
 }
 
 /** `128×400`, and the inner dimension of a product behind it. */
-function extent({ kernel, space, attributes }: PlanStep): string {
-  const first = space.findIndex((size) => size !== 1);
-  const sizes = first < 0 ? "1" : space.slice(first).join("×");
-  return kernel === "matmul" ? `${sizes} over ${attributes[0]}` : sizes;
+function extent(step: PlanStep): string {
+  const sizes = extentOf(step).join("×");
+  return step.kernel === "matmul" ? `${sizes} over ${step.attributes[0]}` : sizes;
 }
 
 function productOperations({ kernel, space, attributes }: PlanStep): number {

@@ -2,7 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import { VaeError } from "../errors.js";
 import type { Dataset } from "../io/dataset.js";
 import type { Optimizer } from "../nn/index.js";
-import type { Session, SessionResult } from "../runtime/session.js";
+import { extentOf, type Session, type SessionResult } from "../runtime/session.js";
 import { DATA, probeGraph, type TrainingStep, trainingGraph } from "../vae/graph.js";
 import { checkRows, dtypeOf } from "../vae/rows.js";
 import { checkIdle, type Trainable, takeUpOptimizer } from "./state.js";
@@ -164,9 +164,8 @@ export class TrainingRun {
   get profile(): readonly ProfiledKernel[] {
     const { plan } = this.#session!;
     return Array.from(this.#nanoseconds, (nanoseconds, i) => {
-      const { kernel, label, space } = plan.steps[i]!;
-      const first = space.findIndex((size) => size !== 1);
-      return { kernel, ops: label, extent: first < 0 ? [1] : space.slice(first), microseconds: nanoseconds / 1000 / this.#profiled };
+      const step = plan.steps[i]!;
+      return { kernel: step.kernel, ops: step.label, extent: extentOf(step), microseconds: nanoseconds / 1000 / this.#profiled };
     });
   }
 

@@ -1,5 +1,5 @@
 import type { SessionGraph } from "../compile/index.js";
-import type { Plan, PlanBuffer } from "../compile/plan.js";
+import type { Plan, PlanBuffer, PlanStep } from "../compile/plan.js";
 import { VaeError } from "../errors.js";
 import { checkArray } from "./feed.js";
 import { type Addon, awaitNative, callNative, type HostArray, type NativeSession } from "./native.js";
@@ -166,4 +166,10 @@ function splitSeed(seed: number): { readonly seedLow: number; readonly seedHigh:
 function toFloat32(name: string, array: HostArray): Float32Array {
   if (array instanceof Float32Array) return array;
   throw new VaeError({ code: "dtype", operation: "run", expected: `output "${name}" as float32`, received: array.constructor.name });
+}
+
+/** What a step runs over, without the leading dimensions of extent 1. */
+export function extentOf({ space }: Pick<PlanStep, "space">): readonly number[] {
+  const first = space.findIndex((size) => size !== 1);
+  return first < 0 ? [1] : space.slice(first);
 }

@@ -7,50 +7,17 @@
 //        convolution_check <capability> <folder>   writes the PTX of all kernels, without a driver, for ptxas
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
-#include <fstream>
-#include <random>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "convolution_cases.h"
-#include "gpu.h"
+#include "product_check.h"
 
 using namespace nodevae;
 using namespace nodevae::cuda;
 
 namespace {
-
-int failures = 0, checks = 0;
-uint64_t hash = 1469598103934665603u;
-std::mt19937 generator(1);
-std::set<std::string> entries;
-std::set<std::shared_ptr<const std::string>> modules; // kept: Gpu tells them apart by their places
-
-int64_t pick(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(generator); }
-constexpr float kMark = -12345.0f; // around every array
-constexpr int64_t kMargin = 64;
-
-#define CHECK(condition, ...)                                                                                          \
-  do {                                                                                                                 \
-    ++checks;                                                                                                          \
-    if (!(condition) && ++failures < 40) std::printf(__VA_ARGS__), std::puts("");                                      \
-  } while (0)
-
-float round_to(Precision precision, float x) {
-  if (precision == Precision::float32) return x;
-  uint32_t bits;
-  std::memcpy(&bits, &x, 4);
-  if (precision == Precision::tf32)
-    bits = (bits + 0x1000) & ~0x1fffu; // to nearest, ties away from zero
-  else
-    bits = (bits + 0x7fff + (bits >> 16 & 1)) & ~0xffffu; // to nearest, ties to even
-  std::memcpy(&x, &bits, 4);
-  return x;
-}
 
 // Contiguous floats, on both sides, that begin `shift` elements behind a multiple of 16 bytes.
 struct Array {
@@ -78,11 +45,6 @@ struct Array {
 };
 
 enum Kind { store, bias_and_reductions, in_place, column_sums, kinds };
-
-int emit(ResolvedStep& step, Opcode op, int a = 0, int b = 0, int c = 0) {
-  step.program.push_back({op, a, b, c});
-  return static_cast<int>(step.program.size()) - 1;
-}
 
 void write_program(ResolvedStep& step, Kind kind) {
   const int sum = emit(step, Opcode::accumulator);
@@ -195,18 +157,14 @@ void check_direction(Gpu* gpu, const Target& target, const Geometry& g, KernelId
   for (const Launch& launch : lowered->launches(addresses)) {
     modules.insert(launch.module);
     entries.insert(launch.entry + (launch.grid[1] > 1 ? " in parts" : ""));
-    entry = launch.entry + (launch.grid[1] > 1 ? " in " + std::to_string(launch.grid[1]) + " parts" : "");
+    entry = name_of(launch);
     gpu->launch(launch);
   }
   const std::string text = describe(g, kind, target, entry);
   for (Array* array : arrays) {
     gpu->download(array->host.data(), array->device, array->bytes());
     CHECK(margins_are_whole(*array), "%s: written outside of an array", text.c_str());
-    for (const float value : array->host) {
-      uint32_t bits;
-      std::memcpy(&bits, &value, 4);
-      hash = (hash ^ bits) * 1099511628211u;
-    }
+    for (const float value : array->host) add_to_hash(value);
     gpu->release(array->device);
   }
   gpu->download(counts.data(), addresses.tickets, counts.size() * 4);
@@ -260,7 +218,7 @@ void check_direction(Gpu* gpu, const Target& target, const Geometry& g, KernelId
 }
 
 void check_all(Gpu* gpu, Target target) {
-  const std::vector<Geometry> geometries = make_geometries(60, generator);
+  const std::vector<Geometry> geometries = make_geometries(60);
   for (const Precision precision : {Precision::float32, Precision::tf32, Precision::bfloat16}) {
     if (precision != Precision::float32 && target.capability < 80) continue;
     target.precision = precision;
@@ -288,20 +246,15 @@ int main(int count, char** arguments) {
       Target target;
       target.capability = std::atoi(arguments[1]);
       check_all(nullptr, target);
-      int number = 0;
-      for (const auto& module : modules)
-        std::ofstream(std::string(arguments[2]) + "/" + std::to_string(number++) + ".ptx") << *module;
       for (const std::string& entry : entries) std::printf("%s\n", entry.c_str());
-      std::printf("%d modules\n", number);
+      std::printf("%d modules\n", write_modules(arguments[2]));
       return 0;
     }
     Gpu gpu;
     check_all(&gpu, gpu.target());
-    for (const std::string& entry : entries) std::printf("%s\n", entry.c_str());
-    std::printf("%d checks, %d failures, results %016llx\n", checks, failures, static_cast<unsigned long long>(hash));
+    return report_products();
   } catch (const std::exception& problem) {
     std::printf("%s\n", problem.what());
     return 1;
   }
-  return failures != 0;
 }

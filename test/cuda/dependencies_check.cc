@@ -1,8 +1,6 @@
 // What CUDA graphs order, and where the arena's buffers lie, against definitions that need no cleverness: orders of
 // every two accesses that conflict, and plans executed byte by byte.
 #include <algorithm>
-#include <cstdio>
-#include <random>
 #include <set>
 #include <utility>
 
@@ -10,20 +8,10 @@
 #include "../../native/cuda/accesses.h"
 #include "../../native/cuda/dependencies.h"
 #include "../../native/cuda/placement.h"
+#include "../native/basics.h"
 
 namespace nodevae::cuda {
 namespace {
-
-int failures = 0, checks = 0;
-std::mt19937 generator(1);
-
-#define CHECK(condition, ...)                                                                                          \
-  do {                                                                                                                 \
-    ++checks;                                                                                                          \
-    if (!(condition) && ++failures < 40) std::printf("line %d: ", __LINE__), std::printf(__VA_ARGS__), std::puts("");  \
-  } while (0)
-
-int64_t pick(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(generator); }
 
 bool conflict(const std::vector<Access>& a, const std::vector<Access>& b) {
   for (const Access& x : a)
@@ -233,6 +221,5 @@ int main() {
   check_placement();
   check_flows();
   check_accesses();
-  std::printf("%d of %d checks failed\n", failures, checks);
-  return failures == 0 ? 0 : 1;
+  return nodevae::report();
 }

@@ -5,27 +5,14 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <limits>
-#include <random>
 
 #include "../../native/pool.h"
+#include "../native/basics.h"
 #include "gpu.h"
 
 namespace nodevae::cuda {
-
-inline int failures = 0, checks = 0;
-inline std::mt19937 generator(1);
-
-#define CHECK(condition, ...)                                                                                          \
-  do {                                                                                                                 \
-    ++checks;                                                                                                          \
-    if (!(condition) && ++failures < 40) std::printf("line %d: ", __LINE__), std::printf(__VA_ARGS__), std::puts("");  \
-  } while (0)
-
-inline int64_t pick(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(generator); }
-inline float normal() { return std::normal_distribution<float>()(generator); }
 
 constexpr size_t kMargin = 64; // bytes before and behind every buffer that must stay what they are
 constexpr char kMark = 0x5A;

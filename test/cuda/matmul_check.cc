@@ -5,42 +5,15 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
-#include <cstring>
-#include <fstream>
-#include <random>
-#include <set>
 #include <string>
 #include <vector>
 
-#include "gpu.h"
+#include "product_check.h"
 
 using namespace nodevae;
 using namespace nodevae::cuda;
 
 namespace {
-
-int failures = 0, checks = 0;
-uint64_t hash = 1469598103934665603u;
-std::mt19937 generator(1);
-std::set<std::string> entries;
-std::set<std::shared_ptr<const std::string>> modules; // kept: Gpu tells them apart by their places
-
-int64_t pick(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(generator); }
-constexpr float kMark = -12345.0f; // around every buffer
-constexpr int64_t kMargin = 64;
-
-float round_to(Precision precision, float x) {
-  if (precision == Precision::float32) return x;
-  uint32_t bits;
-  std::memcpy(&bits, &x, 4);
-  if (precision == Precision::tf32)
-    bits = (bits + 0x1000) & ~0x1fffu; // to nearest, ties away from zero
-  else
-    bits = (bits + 0x7fff + (bits >> 16 & 1)) & ~0xffffu; // to nearest, ties to even
-  std::memcpy(&x, &bits, 4);
-  return x;
-}
 
 // A strided array of floats, in memory of both sides.
 struct Array {
@@ -109,20 +82,14 @@ void compare(const Case& c, const Target& target, const std::string& entry, cons
     worst = error <= worst ? worst : error; // a NaN stays
     expected[static_cast<size_t>(kMargin + array.shift + offsets[i])] = 1;
   }
-  ++checks;
-  if (!(worst <= 4e-6 * scale) && ++failures < 40)
-    std::printf("%s: %s differs by %g of a scale of %g\n", describe(c, target, entry).c_str(), what, worst, scale);
-  ++checks;
+  CHECK(worst <= 4e-6 * scale, "%s: %s differs by %g of a scale of %g", describe(c, target, entry).c_str(), what, worst,
+        scale);
+  size_t beside = 0; // elements outside of it that were written
   for (size_t i = 0; i < array.host.size(); ++i) {
-    uint32_t bits;
-    std::memcpy(&bits, &array.host[i], 4);
-    hash = (hash ^ bits) * 1099511628211u;
-    if (!expected[i] && array.host[i] != kMark) {
-      if (++failures < 40)
-        std::printf("%s: wrote %s at %zu, outside of it\n", describe(c, target, entry).c_str(), what, i);
-      break;
-    }
+    add_to_hash(array.host[i]);
+    beside += !expected[i] && array.host[i] != kMark;
   }
+  CHECK(beside == 0, "%s: wrote %s at %zu places outside of it", describe(c, target, entry).c_str(), what, beside);
 }
 
 void run(Gpu& gpu, const Case& c, const Target& target) {
@@ -196,16 +163,15 @@ void run(Gpu& gpu, const Case& c, const Target& target) {
   std::string entry = "(no launch)";
   for (const Launch& launch : lowered->launches(addresses)) {
     modules.insert(launch.module);
-    entry = launch.entry + (launch.grid[1] > 1 ? " in " + std::to_string(launch.grid[1]) + " parts" : "");
+    entry = name_of(launch);
     entries.insert(launch.entry);
     gpu.launch(launch);
   }
   gpu.download(out.host.data(), out.device, out.host.size() * 4);
   gpu.download(reduced.host.data(), reduced.device, reduced.host.size() * 4);
   gpu.download(counts.data(), addresses.tickets, counts.size() * 4);
-  ++checks;
-  if (std::any_of(counts.begin(), counts.end(), [](uint32_t x) { return x != 0; }) && ++failures < 40)
-    std::printf("%s: tickets are left\n", describe(c, target, entry).c_str());
+  CHECK(std::all_of(counts.begin(), counts.end(), [](uint32_t x) { return x == 0; }), "%s: tickets are left",
+        describe(c, target, entry).c_str());
 
   std::vector<double> wanted, sums;
   std::vector<int64_t> offsets, sum_offsets;
@@ -325,16 +291,10 @@ int main(int argc, char** argv) {
           run(gpu, c, target);
         }
     }
-    if (argc > 1) {
-      int number = 0;
-      for (const auto& module : modules)
-        std::ofstream(std::string(argv[1]) + "/" + std::to_string(number++) + ".ptx") << *module;
-    }
-    for (const std::string& entry : entries) std::printf("%s\n", entry.c_str());
-    std::printf("%d checks, %d failures, results %016llx\n", checks, failures, static_cast<unsigned long long>(hash));
+    if (argc > 1) write_modules(argv[1]);
+    return report_products();
   } catch (const std::exception& problem) {
     std::printf("%s\n", problem.what());
     return 1;
   }
-  return failures != 0;
 }

@@ -5,11 +5,11 @@
 // Exits with 1 when anything is wrong. See scripts/gpu-check.sh.
 import { appendFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { add, evaluate, grad, multiply, opCases, sum, type Tensor } from "../../lib/graph/index.js";
+import { opCases } from "../../lib/graph/index.js";
 import { Device, type DeviceOptions } from "../../lib/runtime/device.js";
 import { loadAddon } from "../../lib/runtime/native.js";
-import { conformance, difference, TOLERANCES } from "../support/conformance.js";
-import { adaptedLoss, all, penalized, rate, values, x } from "../support/convolutional-vae.js";
+import { conformance, TOLERANCES } from "../support/conformance.js";
+import { higherOrder, higherOrderConformance } from "../support/convolutional-vae.js";
 import { trainingAgreement, trainingRepeats } from "./training.js";
 
 const { values: flags } = parseArgs({
@@ -105,25 +105,10 @@ if (!flags["only-cases"]) {
   await section("derivatives of derivatives through a convolutional VAE", async () => {
     using there = Device.open({ device });
     const problems: string[] = [];
-    for (const [value, by] of [
-      [penalized(), [...all, x]],
-      [adaptedLoss(), [...all, rate, x]],
-    ] as const) {
-      const first = grad(value, by);
-      const norm = first.map((gradient) => sum(multiply(gradient, gradient))).reduce((a, b) => add(a, b));
-      const outputs: Tensor[] = [value, ...first, ...grad(norm, by)];
-      const feeds = values();
-      const expected = evaluate(outputs, feeds);
-      using session = there.session({ outputs: Object.fromEntries(outputs.map((tensor, i) => [String(i), tensor])) });
-      const data = Object.fromEntries([...feeds].map(([tensor, numbers]) => [String(tensor.attributes.name), Float32Array.from(numbers)]));
-      const inputs = Object.fromEntries(session.plan.inputs.map(({ name }) => [name, data[name]!]));
-      const result = await session.run({ inputs });
-      outputs.forEach((_, i) => {
-        const problem = difference(result.outputs[i]!, expected[i]!, i <= first.length ? 1e-5 : 1e-4);
-        if (problem !== undefined) problems.push(`output ${i}: ${problem}`);
-      });
+    for (const [name, by, build] of higherOrder) {
+      problems.push(...(await higherOrderConformance(there, by, build)).map((problem) => `${name}: ${problem}`));
     }
-    return { checked: 2, problems };
+    return { checked: higherOrder.length, problems };
   });
 
   for (const precision of precisions) {

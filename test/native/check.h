@@ -1,35 +1,15 @@
-// What the native checks share: counting, random numbers, buffers, running a step, comparing.
+// What the checks of the CPU backend share: buffers, running a step, comparing.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <random>
 
-#include "../../native/backend.h"
 #include "../../native/pool.h"
+#include "basics.h"
 
 namespace nodevae {
-
-inline int failures = 0, checks = 0;
-inline std::mt19937 generator(1);
-
-#define CHECK(condition, ...)                                                                                          \
-  do {                                                                                                                 \
-    ++checks;                                                                                                          \
-    if (!(condition) && ++failures < 40) std::printf("line %d: ", __LINE__), std::printf(__VA_ARGS__), std::puts("");  \
-  } while (0)
-
-// The exit status of a check.
-inline int report() {
-  std::printf("%d checks, %d failures\n", checks, failures);
-  return failures != 0 || checks == 0;
-}
-
-inline int64_t pick(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(generator); }
-inline float normal() { return std::normal_distribution<float>()(generator); }
 
 // Random values; exactly as large as it says, so that the address sanitizer sees every access beyond it. A handle, as
 // pointers are: a const one can be written through.
@@ -62,11 +42,6 @@ struct Buffer {
   }
   void restore(const std::vector<char>& saved) const { std::memcpy(bytes.get(), saved.data(), saved.size()); }
 };
-
-inline int emit(ResolvedStep& step, Opcode op, int a = 0, int b = 0, int c = 0) {
-  step.program.push_back({op, a, b, c});
-  return static_cast<int>(step.program.size()) - 1;
-}
 
 // Scratch may hold anything: here NaN, which spoils every result that uses what was not written before.
 inline void run_kernel(Kernel& kernel, int threads, uint64_t seed = 7, uint64_t counter = 3) {

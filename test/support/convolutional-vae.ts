@@ -3,6 +3,7 @@ import {
   add,
   conv2d,
   convTranspose2d,
+  evaluate,
   exp,
   grad,
   input,
@@ -17,7 +18,9 @@ import {
   type Tensor,
   tanh,
 } from "../../lib/graph/index.js";
+import type { Device } from "../../lib/runtime/device.js";
 import { type Values, weights } from "../ops/gradients.js";
+import { difference } from "./conformance.js";
 
 const shapes = { down: [3, 3, 1, 2], mean: [8, 2], spread: [8, 2], up: [2, 8], out: [3, 3, 1, 2] } as const;
 export type Weights = { readonly [Name in keyof typeof shapes]: Tensor };
@@ -74,4 +77,33 @@ export function values(): Values {
     [noise, weights(4, 2)],
     ...all.map((tensor, i) => [tensor, weights(sizeOf(tensor.shape), 10 + i).map((value) => value / 2)] as const),
   ]);
+}
+
+/** What derivatives of derivatives are taken of, and by what. */
+export const higherOrder: readonly (readonly [string, readonly Tensor[], () => Tensor])[] = [
+  ["a gradient-norm penalty", [...all, x], penalized],
+  ["three unrolled steps of gradient descent", [...all, rate, x], adaptedLoss],
+];
+
+/**
+ * The function, its gradient, and the gradient of its squared norm (third derivatives of the ELBO and beyond) on a device,
+ * against the float64 evaluation; what is wrong, a line each.
+ */
+export async function higherOrderConformance(device: Device, by: readonly Tensor[], build: () => Tensor): Promise<readonly string[]> {
+  const value = build();
+  const first = grad(value, by);
+  const norm = first.map((gradient) => sum(square(gradient))).reduce((a, b) => add(a, b));
+  const outputs = [value, ...first, ...grad(norm, by)];
+  const feeds = values();
+  const expected = evaluate(outputs, feeds);
+  using session = device.session({ outputs: Object.fromEntries(outputs.map((tensor, i) => [String(i), tensor])) });
+  const data = Object.fromEntries([...feeds].map(([tensor, numbers]) => [String(tensor.attributes.name), Float32Array.from(numbers)]));
+  const inputs = Object.fromEntries(session.plan.inputs.map(({ name }) => [name, data[name]!]));
+  const result = await session.run({ inputs });
+  return expected.flatMap((exact, i) => {
+    const problem = difference(result.outputs[i]!, exact, i <= first.length ? 1e-5 : 1e-4);
+    // Derivatives that vanish would agree with anything.
+    const vanishes = i > 0 && !(Math.max(...exact.map(Math.abs)) > 1e-6);
+    return [...(problem === undefined ? [] : [`output ${i}: ${problem}`]), ...(vanishes ? [`output ${i} vanishes`] : [])];
+  });
 }
