@@ -25,7 +25,8 @@ struct Phase {
   };
   std::vector<Tap> taps;
   std::vector<Segment> segments;
-  int64_t run = 0, depth = 0; // steps of a segment, of all
+  int64_t run = 0, depth = 0;       // steps of a segment, of all
+  int64_t a_step = 1, b_step = 0; // from step to step of a run, in the window and in the weights (lanewise)
   int64_t packed = 0;         // where this phase's weights begin, per group
   int64_t row_phase, column_phase;
   std::vector<int64_t> windows, results; // of each pixel of a block: where its window begins, where its sums go
@@ -83,9 +84,15 @@ private:
         phase.taps.push_back({y.kernel * of_.shape.kernel_width + x.kernel,
                               (y.offset - window_.rows.low) * window_.row_stride() +
                                   (x.offset - window_.columns.low) * window_.pixel_stride()});
-    // Neighbouring positions lie side by side in memory: they make one longer stretch.
+    // A run is what lies side by side in memory: the channels of neighbouring positions. Lanewise it is all positions of
+    // one row, which are evenly spaced.
     bool joined = of_.groups == 1;
     for (size_t i = 1; i < columns.size(); ++i) joined &= columns[i].offset == columns[i - 1].offset + 1;
+    if (form_ == Form::lanewise) joined = true;
+    if (form_ == Form::lanewise && columns.size() > 1) {
+      phase.a_step = (columns[1].offset - columns[0].offset) * window_.pixel_stride();
+      phase.b_step = (columns[1].kernel - columns[0].kernel) * channels_;
+    }
     const size_t taps_per_run = joined && !columns.empty() ? columns.size() : 1;
     phase.run = static_cast<int64_t>(taps_per_run) * of_.in;
     phase.depth = static_cast<int64_t>(phase.taps.size()) * of_.in;
@@ -195,7 +202,8 @@ private:
     tile.segments = static_cast<int64_t>(phase.segments.size());
     tile.run = phase.run;
     tile.segment = phase.segments.data();
-    tile.a_k = 1;
+    tile.a_k = phase.a_step;
+    tile.b_k = phase.b_step;
     return tile;
   }
 

@@ -99,7 +99,8 @@ struct WindowTile {
   int64_t b_k, b_unit;
   float* c;
   const int64_t* c_rows;
-  int64_t columns; // of the lanewise form
+  int64_t columns;  // of the lanewise form
+  int64_t b_vector; // of the spread form
   bool accumulate; // not for the dot form
 };
 using WindowKernel = void (*)(const WindowTile*);
@@ -143,10 +144,12 @@ struct TierKernels {
   PackFunction pack_rows;  // width = count <= micro_rows; may write up to `lanes` floats past the end
 
   // Broadcast form, by rows - 1 and vectors - 1: a is one float per row, b `vectors` vectors, c their outer product.
+  // Spread form: the same with the vectors of b b_vector apart.
   // Lanewise form, by rows - 1: a and b are `columns` floats each, multiplied one by one.
   // Dot form, by columns - 1: always micro_rows rows; a and b run along k; one sum per row and column. b is packed in
   // steps of `lanes`, each `columns` vectors, filled up with zeros at the end of a run.
   WindowKernel window_broadcast[kMaximumMicroRows][kMaximumMicroVectors];
+  WindowKernel window_spread[kMaximumMicroRows][kMaximumMicroVectors];
   WindowKernel window_lanewise[kMaximumMicroRows];
   WindowKernel window_dot[kMaximumDotColumns];
 
