@@ -20,20 +20,20 @@ await compete(async (task: Task): Promise<Contestant> => {
   const before = nativeMemory();
   const optimizer = adam({ learningRate: 1e-3 });
   let training: AsyncGenerator<TrainedSteps> | undefined;
-  let every = 0;
+  let [every, stepsPerSecond] = [0, 0];
 
-  /** The first reports choose how many steps the later ones cover. */
+  /** The first step by itself; behind it, the training begins again with as many steps to a report as its speed asks for. */
   async function next(): Promise<{ steps: number; loss: number }> {
+    if (training !== undefined && every === 0) {
+      await training.return(undefined);
+      training = undefined;
+      every = Math.max(1, Math.round(SECONDS_PER_REPORT * stepsPerSecond));
+    }
     training ??= model.train(data, { steps: Number.MAX_SAFE_INTEGER, every: Math.max(1, every), batchSize: batch, optimizer });
     const { value } = await training.next();
     if (value === undefined) throw new Error("training ended");
-    const steps = Math.max(1, every);
-    if (every === 0) {
-      every = Math.max(1, Math.round(SECONDS_PER_REPORT * value.stepsPerSecond));
-      await training.return(undefined);
-      training = undefined;
-    }
-    return { steps, loss: value.terms.loss! };
+    stepsPerSecond = value.stepsPerSecond;
+    return { steps: Math.max(1, every), loss: value.terms.loss! };
   }
 
   const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as { version: string };

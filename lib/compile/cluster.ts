@@ -174,13 +174,8 @@ export class Clusters {
     const split = home.split ?? other.split;
     if (other.split && home.split && (other.split.outer !== home.split.outer || other.split.rows !== home.split.rows)) return;
     if (other.space.join() !== home.space.join()) return;
-    const between = [...this.all].some(
-      (third) =>
-        third !== home &&
-        third !== other &&
-        ((this.reaches(home, third) && this.reaches(third, other)) || (this.reaches(other, third) && this.reaches(third, home))),
-    );
-    if (between) return;
+    const leadsTo = (from: Cluster, to: Cluster) => [...to.inputs].some((third) => third !== from && this.reaches(from, third));
+    if (leadsTo(home, other) || leadsTo(other, home)) return;
     // A reduction of one side that the other side reads would have to be complete first.
     const readsMemoryOf = (reader: Cluster, writer: Cluster) =>
       reader.nodes.some((n) =>

@@ -94,6 +94,10 @@ export function combine(program: readonly Instruction[]): Instruction[] {
       return made.op === "constant" && "value" in made && Object.is(made.value, 0);
     },
   };
+  // A value that nobody uses any more does not use its arguments either, so that they may be combined in their turn.
+  const release = (value: number) => {
+    if (--uses[value]! === 0) for (const argument of valuesRead(combined[value]!)) release(argument);
+  };
   combined.forEach((instruction, i) => {
     if (!("arguments" in instruction)) return;
     let current: Operation = instruction;
@@ -101,8 +105,8 @@ export function combine(program: readonly Instruction[]): Instruction[] {
       let next: Operation | undefined;
       for (const rule of rules[current.op] ?? []) next ??= rule(current.arguments, lookup);
       if (!next) break;
-      for (const value of current.arguments) uses[value]!--;
       for (const value of next.arguments) uses[value]!++;
+      for (const value of current.arguments) release(value);
       current = next;
     }
     combined[i] = current;

@@ -77,26 +77,37 @@ function readsInPlace(cluster: Cluster, state: Tensor): boolean {
   return true;
 }
 
-/** Kahn's algorithm; among ready clusters, the one whose first node is oldest, state writers behind all others of the same age. */
+/**
+ * Among clusters that are ready, the one that is due first: at the age of its first node, or of the oldest cluster that waits
+ * for it. Without the latter, Adam's step size, made last, would keep every weight's gradient waiting until all are there, and
+ * in memory what they are computed from. State writers come behind all others of the same age.
+ */
 function topologicalOrder(clusters: Clusters, writers: ReadonlySet<Cluster>): Cluster[] {
+  const users = new Map<Cluster, Cluster[]>([...clusters.all].map((cluster) => [cluster, []]));
+  for (const cluster of clusters.all) for (const input of cluster.inputs) users.get(input)!.push(cluster);
   const age = (cluster: Cluster) => (cluster.root ?? cluster.nodes[0]!).id;
-  const waiting = new Map<Cluster, number>();
-  const users = new Map<Cluster, Cluster[]>();
-  for (const cluster of clusters.all) {
-    waiting.set(cluster, cluster.inputs.size);
-    for (const input of cluster.inputs) users.set(input, [...(users.get(input) ?? []), cluster]);
+  const due = new Map<Cluster, number>();
+  for (const cluster of inOrder(users, () => 0).reverse()) {
+    due.set(cluster, Math.min(age(cluster), ...users.get(cluster)!.map((user) => due.get(user)!)));
   }
-  const ready = [...clusters.all].filter((cluster) => cluster.inputs.size === 0);
+  return inOrder(users, (a, b) => due.get(a)! - due.get(b)! || age(a) - age(b) || Number(writers.has(a)) - Number(writers.has(b)));
+}
+
+/** Kahn's algorithm; of several that are ready, the first by `compare`. */
+function inOrder(users: ReadonlyMap<Cluster, readonly Cluster[]>, compare: (a: Cluster, b: Cluster) => number): Cluster[] {
+  const waiting = new Map([...users.keys()].map((cluster) => [cluster, cluster.inputs.size]));
+  const ready = [...users.keys()].filter((cluster) => cluster.inputs.size === 0);
   const order: Cluster[] = [];
   while (ready.length > 0) {
-    ready.sort((a, b) => age(b) - age(a) || Number(writers.has(a)) - Number(writers.has(b)));
+    ready.sort((a, b) => compare(b, a));
     const next = ready.pop()!;
     order.push(next);
-    for (const user of users.get(next) ?? []) {
-      waiting.set(user, waiting.get(user)! - 1);
-      if (waiting.get(user) === 0) ready.push(user);
+    for (const user of users.get(next)!) {
+      const left = waiting.get(user)! - 1;
+      waiting.set(user, left);
+      if (left === 0) ready.push(user);
     }
   }
-  if (order.length !== clusters.all.size) throw new Error("internal: the cluster graph has a cycle");
+  if (order.length !== users.size) throw new Error("internal: the cluster graph has a cycle");
   return order;
 }

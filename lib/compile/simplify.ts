@@ -42,6 +42,9 @@ export class Simplifier {
       const folded = this.#foldUniform(node, inputs);
       if (folded) return folded;
     }
+    // Wherever it is moved, a uniform tensor stays what it is.
+    const moved = node.op === "transpose" || node.op === "slice" || node.op === "unfold" ? uniformSource(x!) : undefined;
+    if (moved) return this.#broadcast(moved, node.shape);
     switch (node.op) {
       case "stop_gradient":
         return x!;
