@@ -67,3 +67,43 @@ export class VaeError extends Error {
     return new VaeError({ ...this.#parts, operation, cause: this.#parts.cause ?? this });
   }
 }
+
+/** A short picture of a value for messages: whatever it is, it neither throws nor takes more than a line. */
+export function describe(value: unknown): string {
+  return shortened(picture(value, 0));
+}
+
+const LONGEST_PICTURE = 80;
+const MOST_PARTS = 16;
+
+function shortened(text: string): string {
+  return text.length > LONGEST_PICTURE ? `${text.slice(0, LONGEST_PICTURE - 1)}…` : text;
+}
+
+function picture(value: unknown, depth: number): string {
+  if (typeof value === "string") return JSON.stringify(shortened(value));
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value === "function") return "a function";
+  if (typeof value !== "object" || value === null) return String(value);
+  const isList = Array.isArray(value);
+  if (!isList && !isPlain(value)) return withArticle(String(value.constructor?.name ?? "object"));
+  if (depth === 2) return isList ? "[…]" : "{…}"; // deep enough, and an end for what contains itself
+  const parts = isList
+    ? value.slice(0, MOST_PARTS).map((part) => picture(part, depth + 1))
+    : Object.entries(value)
+        .slice(0, MOST_PARTS)
+        .map(([key, part]) => `${JSON.stringify(shortened(key))}:${picture(part, depth + 1)}`);
+  const text = `${parts.join(",")}${isList && value.length > MOST_PARTS ? ",…" : ""}`;
+  return isList ? `[${text}]` : `{${text}}`;
+}
+
+/** True for what `{}` or JSON makes. */
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || prototype === Object.prototype;
+}
+
+/** `a layer`, `an optimizer`. */
+export function withArticle(noun: string): string {
+  return `${/^[aeio]/i.test(noun) ? "an" : "a"} ${noun}`;
+}

@@ -1,4 +1,6 @@
 import { VaeError } from "./errors.js";
+import type { Shape } from "./graph/tensor.js";
+import { firstNotFinite } from "./io/check.js";
 import { type JsonValue, loadCheckpoint, saveCheckpoint } from "./io/checkpoint.js";
 import type { DataSource } from "./io/dataset.js";
 import { type EvaluateOptions, type Evaluation, evaluateRows, scoreRows } from "./learn/evaluate.js";
@@ -43,7 +45,8 @@ export interface TrainingStatus extends Readonly<TrainingState> {
 
 /**
  * A variational autoencoder on a device. Made by {@link vae} or {@link load}; weights stay native until asked for. All
- * calls queue up on the device, so inference may run while `fit` does. TypedArrays in and out, row-major.
+ * calls queue up on the device, so inference may run while `fit` does. TypedArrays in and out, row-major; those that go in are
+ * to be left alone until the promise resolves, see {@link DataSource}.
  *
  * Every method throws or rejects with `VaeError` `"disposed"` after `dispose`, and with `"shape"`, `"dtype"`, `"data"` or
  * `"detached"` for data it cannot take.
@@ -84,6 +87,7 @@ export class Vae implements AsyncDisposable, Disposable {
 
   /**
    * Trains on rows of the input's shape, natively from a resident copy of them. Called again it goes on where it stopped.
+   * However it ends, the model keeps the last complete step, or the last good one where that has spoiled the weights.
    *
    * @throws VaeError `"data"` for values that are not finite or outside [0, 1] under a Bernoulli likelihood, `"diverged"`
    *   when a term becomes NaN or infinite (the model keeps the last good weights), `"argument"` while another training of
@@ -167,30 +171,37 @@ export class Vae implements AsyncDisposable, Disposable {
     );
   }
 
-  /** Replaces all weights; the optimizer's state stays. Throws `"architecture"` unless names and sizes are the model's. */
-  async setParameters(values: ReadonlyMap<string, { readonly data: Float32Array }>): Promise<void> {
-    checkParameters(this.#model.architecture, values, "setParameters");
+  /**
+   * Replaces all weights; the optimizer's state stays. Throws `"architecture"` unless names, sizes and, where given, shapes are
+   * the model's, `"data"` for weights that are not finite.
+   */
+  async setParameters(values: ReadonlyMap<string, { readonly data: Float32Array; readonly shape?: Shape }>): Promise<void> {
+    const { architecture } = this.#model;
+    checkParameters(architecture, values, "setParameters");
     const copies = new Map([...values].map(([name, { data }]) => [name, { data: Float32Array.from(data) }]));
-    for (const [name, { data }] of copies) {
-      const index = data.findIndex((value) => !Number.isFinite(value));
-      if (index < 0) continue;
-      const problem = `value ${index} of "${name}" is ${data[index]}`;
-      throw new VaeError({ code: "data", operation: "setParameters", problem, expected: "finite weights" });
-    }
+    checkWeights(architecture, copies, "setParameters");
     await this.#model.weights.write(copies, "setParameters");
   }
 
   /**
    * Saves weights, optimizer state and how far training is as one safetensors file, whose metadata hold the configuration
    * as JSON. A loaded model goes on with the very same run. During training the state between two native calls is saved.
+   *
+   * @throws VaeError `"file"` when the file cannot be written, `"data"` when the weights are not finite, as a training that
+   *   diverges may leave them until its next step; the file that was there is kept.
    */
   async save(path: string): Promise<void> {
     const { architecture, weights, state } = this.#model;
-    await weights.ready("save");
-    const names = [...architecture.parameters.map(({ name }) => name), ...slotStates(weights)];
-    const tensors = await weights.read(names, "save");
+    // A training may take up another optimizer meanwhile: the one saved is that of the slots there are when the reads are queued.
+    let { optimizer, optimizerStart } = state;
+    const tensors = await weights.read(() => {
+      ({ optimizer, optimizerStart } = state);
+      return [...architecture.parameters.map(({ name }) => name), ...slotStates(weights)];
+    }, "save");
+    checkWeights(architecture, tensors, "save");
+    const training = json({ step: state.step, optimizer, optimizerStart });
     const stored = new Map([...tensors].map(([name, { data, shape }]) => [name, { dtype: "float32" as const, data, shape }]));
-    await saveCheckpoint(path, { config: json(architecture.config), training: json(state), tensors: stored });
+    await saveCheckpoint(path, { config: json(architecture.config), training, tensors: stored });
   }
 
   /** The layers with their shapes and parameter counts, as a table to print. */
@@ -241,7 +252,7 @@ export function vae(options: VaeOptions & PlacementOptions): Vae {
  * Loads what `save` wrote. Nothing in the file is executed; kinds that users defined must be defined before.
  *
  * @throws VaeError `"file"` for a file that is missing, truncated or not a checkpoint, `"architecture"` when its weights do
- *   not fit its configuration.
+ *   not fit its configuration, `"data"` when they are not finite.
  */
 export async function load(path: string, options: PlacementOptions = {}): Promise<Vae> {
   const { placement } = readPlacement("load", options, []);
@@ -256,6 +267,7 @@ export async function load(path: string, options: PlacementOptions = {}): Promis
   );
   const saved = { ...architecture, parameters: [...architecture.parameters, ...[...slots].map(([name, spec]) => ({ ...spec, name }))] };
   checkParameters(saved, floats, `load ${path}`);
+  checkWeights(architecture, floats, `load ${path}`);
   return new Vae(architecture, new Weights(architecture, placement, floats), state);
 }
 
@@ -263,13 +275,24 @@ function readState(training: JsonValue): TrainingState {
   const fields = new Fields("load training", training ?? {});
   const count = { minimum: 0, integer: true };
   const optimizer = fields.raw("optimizer") ?? null;
+  const step = fields.number("step", count, 0);
   const state = {
-    step: fields.number("step", count, 0),
+    step,
     optimizer: optimizer === null ? null : parseOptimizer(optimizer, "load training"),
-    optimizerStart: fields.number("optimizerStart", count, 0),
+    optimizerStart: fields.number("optimizerStart", { ...count, maximum: step }, 0),
   };
   fields.finish();
   return state;
+}
+
+/** Throws `"data"` at the first weight that is not finite. Optimizer slots may be: a second moment that overflows stops its weight. */
+function checkWeights({ parameters }: Architecture, values: ReadonlyMap<string, { readonly data: Float32Array }>, operation: string): void {
+  for (const { name } of parameters) {
+    const { data } = values.get(name)!;
+    const index = firstNotFinite(data);
+    if (index < 0) continue;
+    throw new VaeError({ code: "data", operation, problem: `value ${index} of "${name}" is ${data[index]}`, expected: "finite weights" });
+  }
 }
 
 const placementOptions = ["device", "threads", "tier", "precision"] as const;

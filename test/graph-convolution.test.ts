@@ -174,7 +174,7 @@ describe("values by hand", () => {
 
 describe("geometry", () => {
   const along = (size: number, kernel: number, options: Parameters<typeof windowAxes>[3]) => {
-    const { before, after, output } = windowAxes("test", [size, size], [kernel, kernel], options, "")[0]!;
+    const { before, after, output } = windowAxes("test", [size, size], [kernel, kernel], options, 1, "")[0]!;
     return [before, after, output];
   };
 

@@ -103,7 +103,7 @@ describe("errors say what was done, with which shapes, and what to do", () => {
     ["element types", () => add(whole, 1), "dtype", /^add: expected float32; received int32 \[3\]\n {2}hint: .*cast\(x\) first/],
     ["unary element types", () => graph.exp(whole), "dtype", /^exp: expected float32; received int32 \[3\]/],
     ["reductions of whole numbers", () => sum(whole), "dtype", /^sum: expected float32; received int32/],
-    ["no tensor", () => add("x" as unknown as number, 1), "argument", /^add: expected a tensor or a number; received string/],
+    ["no tensor", () => add("x" as unknown as number, 1), "argument", /^add: expected a tensor or a number; received "x"/],
     ["undefined", () => graph.exp(undefined as unknown as number), "argument", /^exp: .*received undefined/],
     ["axis out of range", () => sum(tensor(2, 3), { axes: 2 }), "argument", /^sum: expected an axis from -2 to 1 of \[2, 3\]; received 2/],
     ["axis of a mean", () => graph.mean(tensor(2, 3), { axes: [0.5] }), "argument", /^mean: expected an axis .*received 0.5/],
@@ -170,7 +170,7 @@ describe("errors say what was done, with which shapes, and what to do", () => {
       "an unknown element type",
       () => input("x", [2], "float16" as "float32"),
       "dtype",
-      /^input "x": expected float32, int32, uint8; received float16/,
+      /^input "x": expected float32, int32, uint8; received "float16"/,
     ],
     ["no name", () => graph.state("", [2]), "argument", /^state: expected a name/],
     [

@@ -33,6 +33,16 @@ describe("toDataset", () => {
     expect(data).not.toBeInstanceOf(Buffer);
   });
 
+  test("copies up to 8 MiB, and uses larger arrays in place", () => {
+    for (const [bytes, inPlace] of [
+      [2 ** 23, false],
+      [2 ** 23 + 4, true],
+    ] as const) {
+      const source = new Float32Array(bytes / 4);
+      expect(toDataset(source, [1], "fit").data === source).toBe(inPlace);
+    }
+  });
+
   test("uses shared memory and data sets in place", () => {
     const shared = new Float32Array(new SharedArrayBuffer(16));
     expect(toDataset(shared, [4], "fit").data).toBe(shared);
@@ -137,7 +147,7 @@ describe("toDataset", () => {
       [[1, 2], "argument", /Float32Array\.from/],
       [[["1", "2"]], "argument", /Number/],
       [null, "argument", /null/],
-      [{}, "argument", /Object/],
+      [{}, "argument", /received \{\}/],
       [[Uint8Array.of(1, 2), [0.5, 1]], "dtype", /row 1.*bytes/],
     ];
     for (const [source, code, message] of cases) {

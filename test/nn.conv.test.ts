@@ -94,7 +94,7 @@ describe("convolutional layers as data", () => {
   });
 
   it.each<[string, () => unknown, RegExp]>([
-    ["no filters", () => conv2d(0, 3), /conv2d: expected filters to be a whole number at least 1; received 0/],
+    ["no filters", () => conv2d(0, 3), /conv2d: expected filters to be a whole number of at least 1; received 0/],
     [
       "kernel 0",
       () => conv2d(8, 0),
@@ -112,7 +112,7 @@ describe("convolutional layers as data", () => {
     ["groups 0", () => conv2d(8, 3, { groups: 0 }), /groups/],
     ["an output size where none is chosen", () => conv2d(8, 3, { outputSize: 4 } as object), /no option "outputSize"/],
     ["a misspelled option", () => conv2d(8, 3, { strides: 2 } as object), /did you mean "stride"/],
-    ["dropout of everything", () => dropout(1), /rate to be a finite number at least 0 and below 1/],
+    ["dropout of everything", () => dropout(1), /rate to be a finite number of at least 0 and below 1/],
     ["an unknown method", () => upsample(2, { method: "cubic" as "nearest" }), /method/],
     ["no list", () => sequential(conv2d(1, 1) as unknown as Layer[]), /layers to be an array of layers/],
     ["a bad layer in a list", () => residual([dense(2), { kind: "convd" }]), /layers\[1\]: there is no layer of kind "convd"/],
@@ -204,6 +204,34 @@ describe("shapes", () => {
     ["a pool of a vector", [globalAveragePool()], [7], /globalAveragePool: expected places/],
     ["norm groups", [groupNorm(3)], [7, 7, 8], /groupNorm: 3 groups do not divide 8 channels[\s\S]*groups = 2 or 4/],
     ["an instance norm of a vector", [instanceNorm()], [8], /instanceNorm: expected more than one place[\s\S]*layerNorm\(\)/],
+    ["an instance norm of one value", [instanceNorm()], [1], /instanceNorm: expected more than one place[\s\S]*leave it out/],
+    ["a group norm of single values", [groupNorm(4)], [4], /groupNorm: expected more than one value in a group[\s\S]*groupNorm\(2\)/],
+    ["a group norm of one value", [groupNorm(1)], [1, 1, 1], /groupNorm: expected more than one value in a group[\s\S]*leave it out/],
+    ["a layer norm of one channel", [layerNorm()], [7, 7, 1], /layerNorm: expected more than one channel[\s\S]*groupNorm\(1\)/],
+    ["a layer norm of one value", [layerNorm()], [1], /layerNorm: expected more than one channel[\s\S]*leave it out/],
+    [
+      "a pool of padding alone",
+      [maxPool2d(2, { padding: 3 })],
+      [28, 28, 1],
+      /^encoder\.0: maxPool2d: padding of 3 and 3[\s\S]*at most 1 on/,
+    ],
+    ["an average of padding alone", [averagePool2d(2, { padding: 2 })], [28, 28, 1], /^encoder\.0: averagePool2d: padding of 2 and 2/],
+    [
+      "a far dilation",
+      [conv2d(1, 3, { dilation: 1e9 })],
+      [28, 28, 1],
+      /^encoder\.0: conv2d: an image with its padding has 2000000028×2000000028/,
+    ],
+    [
+      "a far transposed dilation",
+      [convTranspose2d(1, 3, { dilation: 1e9 })],
+      [28, 28, 1],
+      /^encoder\.0: convTranspose2d: an image with its/,
+    ],
+    ["a stride of many phases", [conv2d(1, 3, { stride: 300 })], [400, 400, 1], /^encoder\.0: conv2d: a stride of 300×300/],
+    ["a huge image", [upsample(1e9)], [28, 28, 1], /^encoder\.0: upsample: expected a shape of at most 2\^40 elements/],
+    ["wide dense layers", [dense(2 ** 27)], [4], /^encoder\.0: dense: expected at most 2\^26 values in a sample, and units/],
+    ["dense layers of large samples", [], [2 ** 14, 2 ** 14], /^encoder\.head: dense: expected at most 2\^26 values in a sample/],
     [
       "a residual of another shape",
       [residual([conv2d(8, 3, { stride: 2 })])],

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { VaeError } from "../lib/errors.js";
-import { constant, evaluate, multiply, type Tensor } from "../lib/graph/index.js";
+import { constant, evaluate, matmul, multiply, sizeOf, type Tensor } from "../lib/graph/index.js";
 import { activate, activations } from "../lib/nn/activations.js";
 import {
   type Activation,
@@ -11,6 +11,7 @@ import {
   INITIALIZATION_STEP,
   inference,
   initialValue,
+  type Layer,
   layers,
   type ParameterSpec,
   reshape,
@@ -34,7 +35,7 @@ describe("layers as data", () => {
 
   it("refuse bad options with the option's name and a near one", () => {
     const failing: [() => unknown, RegExp][] = [
-      [() => dense(0), /units to be a whole number at least 1; received 0/],
+      [() => dense(0), /units to be a whole number of at least 1; received 0/],
       [() => dense(2.5), /units/],
       [() => dense(Number.NaN), /units/],
       [() => dense("3" as unknown as number), /received "3"/],
@@ -48,6 +49,34 @@ describe("layers as data", () => {
       expect(make).toThrow(VaeError);
       expect(make).toThrow(message);
     }
+  });
+
+  it("refuse BigInts, and what contains itself", () => {
+    const ring: { kind: string; layers: unknown[]; self?: unknown } = { kind: "sequential", layers: [dense(2)] };
+    ring.layers.push(ring);
+    const circular: Record<string, unknown> = {};
+    circular.units = circular;
+    const failing: [() => unknown, RegExp][] = [
+      [() => dense(3n as never), /^dense: expected units .*received 3n$/],
+      [() => layers.parse(3n, "vae encoder[0]"), /^vae encoder\[0\]: expected a layer: .*received 3n\n/],
+      [() => dense(circular as never), /^dense: expected units .*received \{"units":/],
+      [() => layers.parse(ring, "test"), /layers\[1\]: the layer of kind "sequential" contains itself/],
+      [() => layers.parse("x".repeat(1e6), "test"), /^test: there is no layer of kind "x{10}.{0,80}\n/],
+    ];
+    for (const [make, message] of failing) {
+      expect(make).toThrow(VaeError);
+      expect(make).toThrow(message);
+    }
+    const twice = dense(2); // the same value in two places is none
+    expect(() => layers.parse({ kind: "sequential", layers: [twice, twice] }, "test")).not.toThrow();
+  });
+
+  it("name the kind once", () => {
+    expect(() => dense(0)).toThrow(/^dense: expected units/);
+    expect(() => layers.parse({ kind: "dense", units: 0 }, "vae encoder[0]")).toThrow(/^vae encoder\[0\]: dense: expected units/);
+    expect(() => layers.parse({ kind: "sequential", layers: [{ kind: "dense" }] }, "sequential")).toThrow(
+      /^sequential layers\[0\]: dense: expected units/,
+    );
   });
 
   it("compute x · weight + bias on flattened samples", () => {
@@ -88,8 +117,51 @@ describe("layers as data", () => {
     };
     defineLayer("test.scale", behaviour);
     expect(() => defineLayer("test.scale", behaviour)).toThrow(/is defined already/);
+    for (const part of [{}, { parse: () => 1 }, undefined, null]) {
+      expect(() => defineLayer("test.empty", part as never)).toThrow(VaeError);
+      expect(() => defineLayer("test.empty", part as never)).toThrow(
+        /^define layer: expected functions parse, outputShape, apply for "test\.empty"; received .*no apply/,
+      );
+    }
+    expect(() => defineLayer("", behaviour)).toThrow(/^define layer: expected the kind's name; received ""/);
+    expect(() => layers.parse("test.empty", "test")).toThrow(/there is no layer of kind "test\.empty"/);
     const stack = stackLayers("encoder", [layers.parse("test.scale", "test")], [2], [2]);
     expect([...run(stack, constant({ data: [1, 2, 3, 4], shape: [2, 2] }), { "encoder.0.gain": [10, 100] })]).toEqual([10, 200, 30, 400]);
+  });
+});
+
+describe("a layer of a user's that is not what it says", () => {
+  const define = (kind: string, part: object): Layer => {
+    defineLayer(kind, { parse: () => ({ kind }), outputShape: (_, input) => input, apply: (_, x) => x, ...part });
+    return layers.parse(kind, "test");
+  };
+  const x = constant({ data: numbers(4), shape: [2, 2] });
+  const apply = (layer: Layer) => () => {
+    const stack = stackLayers("encoder", [dense(2), layer, dense(3)], [2], [3]);
+    return applyStack(stack, x, ({ shape }) => constant({ data: Array(sizeOf(shape)).fill(1), shape }), inference);
+  };
+
+  it.each<[string, Layer, RegExp]>([
+    [
+      "by its shape",
+      define("test.lie", { outputShape: () => [5] }),
+      /^encoder\.1: test\.lie: expected a tensor \[2, 5\] from apply, as outputShape says; received \[2, 2\]/,
+    ],
+    [
+      "by its result",
+      define("test.none", { apply: () => undefined }),
+      /^encoder\.1: test\.none: expected a tensor \[2, 2\] .*received undefined/,
+    ],
+    ["in apply", define("test.wrong", { apply: (_: unknown, y: Tensor) => matmul(y, constant(1)) }), /^encoder\.1: matmul: shapes/],
+    ["by a shape that is none", define("test.half", { outputShape: () => [0.5] }), /^encoder\.1: test\.half: expected a shape of whole/],
+    [
+      "by a parameter",
+      define("test.part", { parameters: () => ({ gain: { shape: [-1], initializer: "ones" } }) }),
+      /^encoder\.1: test\.part gain: expected a shape of whole numbers/,
+    ],
+  ])("%s is named", (_, layer, message) => {
+    expect(apply(layer)).toThrow(VaeError);
+    expect(apply(layer)).toThrow(message);
   });
 });
 

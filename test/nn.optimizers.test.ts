@@ -17,6 +17,7 @@ import {
   stepDecay,
   warmup,
 } from "../lib/nn/index.js";
+import { elbo } from "../lib/vae/index.js";
 
 const gradientsAt = (t: number): number[][] => [
   [Math.sin(t + 1), 2 * Math.cos(t), 0.3],
@@ -140,11 +141,25 @@ describe("optimizers as data", () => {
   it("refuse what cannot work", () => {
     expect(() => adam({ learningRate: -1 })).toThrow(/learningRate/);
     expect(() => adam({ learningRate: Number.NaN })).toThrow(/learningRate/);
-    expect(() => adam({ beta1: 1 })).toThrow(/beta1 to be a finite number at least 0 and below 1/);
+    expect(() => adam({ beta1: 1 })).toThrow(/beta1 to be a finite number of at least 0 and below 1/);
     expect(() => adam({ epsilon: 0 })).toThrow(/epsilon/);
     expect(() => sgd({ clipNorm: 0 })).toThrow(/clipNorm/);
     expect(() => parseOptimizer("adm", "fit")).toThrow(/fit: there is no optimizer of kind "adm"[\s\S]*did you mean "adam"/);
     expect(() => adam({ lr: 1 } as object)).toThrow(/no option "lr"/);
+    expect(() => parseOptimizer(7, "fit")).toThrow(/^fit: expected an optimizer: a kind's name or a value with a "kind"; received 7/);
+  });
+
+  it("take a number or a schedule, and no text", () => {
+    for (const learningRate of ["1", "0.001", "constnt", 1n, [1]] as never[]) {
+      expect(() => adam({ learningRate })).toThrow(/^adam: expected learningRate to be a number or a schedule; received /);
+    }
+    expect(() => elbo({ beta: "1" as never })).toThrow(
+      /^elbo: expected beta to be a number or a schedule; received "1"\n.*schedules: constant/,
+    );
+    expect(() => warmup({ steps: 10, target: "1" as never })).toThrow(/^warmup: expected target to be a number or a schedule/);
+    expect(() => adam({ learningRate: { kind: "liner" } as never })).toThrow(
+      /^adam learningRate: there is no schedule .*[\s\S]*mean "linear"/,
+    );
   });
 });
 

@@ -133,13 +133,13 @@ test("draws are pure functions of seed, step and stream, on any number of thread
   for (const [name, build] of Object.entries({ uniform, normal }) as ["uniform" | "normal", typeof uniform][]) {
     const drawn = await ops[name]([100, 7], draw);
     expect(await other[name]([100, 7], draw)).toEqual(drawn);
-    expectClose(drawn.data, evaluate([build([100, 7], 9)], undefined, draw)[0]!);
+    expectClose(drawn.data, evaluate([build([100, 7], 9)], undefined, { seed: draw.seed, step: draw.step })[0]!);
     for (const change of [{ seed: 6 }, { step: 13 }, { stream: 8 }]) {
       expect((await ops[name]([100, 7], { ...draw, ...change })).data).not.toEqual(drawn.data);
     }
   }
   const batch = { rows: 10, batch: 4, stream: 1, seed: 3, step: 5 };
-  const expected = evaluate([graph.shuffledIndices({ rows: 10, batch: 4, shuffle: true, stream: 1 })], undefined, batch)[0]!;
+  const expected = evaluate([graph.shuffledIndices({ rows: 10, batch: 4, shuffle: true, stream: 1 })], undefined, { seed: 3, step: 5 })[0]!;
   expect(await ops.shuffledIndices(batch)).toEqual({ data: Int32Array.from(expected), shape: [4] });
 });
 
@@ -236,7 +236,29 @@ describe("errors", () => {
     ["detached", () => ops.exp(gone), "detached", /^exp: .*transferred/],
     ["detached with shape", () => ops.add(x, { data: gone, shape: [4] }), "detached", /^add: .*transferred/],
     ["a tensor", () => ops.exp(input("x", [3]) as never), "argument", /^exp: .*symbolic/],
-    ["a list", () => ops.exp([1, 2] as never), "argument", /^exp: .*Array/],
+    ["a list", () => ops.exp([1, 2] as never), "argument", /^exp: .*received \[1,2\]/],
+    ["a misspelt option", () => ops.sum(x, { axis: 1 } as never), "argument", /^sum: there is no option "axis".*mean "axes"/],
+    [
+      "a misspelt option of windows",
+      () => ops.conv2d(values([1, 5, 5, 1]), values([3, 3, 1, 1]), { strides: 2 } as never),
+      "argument",
+      /^conv2d: there is no option "strides".*mean "stride"/,
+    ],
+    ["a misspelt draw", () => ops.normal([3], { sed: 1 } as never), "argument", /^normal: there is no option "sed".*mean "seed"/],
+    ["no draw", () => ops.uniform([3], null as never), "argument", /^uniform: expected an object of options; received null/],
+    [
+      "a misspelt batch",
+      () => ops.shuffledIndices({ rows: 4, batch: 2, steps: 1 } as never),
+      "argument",
+      /^shuffledIndices: .*mean "step"/,
+    ],
+    ["a misspelt noise", () => ops.reparameterize(x, x, { stps: 1 } as never), "argument", /^reparameterize: .*mean "step"/],
+    [
+      "a misspelt place",
+      async () => createOps({ thread: 1 } as never),
+      "argument",
+      /^createOps: there is no option "thread".*mean "threads"/,
+    ],
     ["index", () => ops.gather(x, Int32Array.of(0, 3)), "argument", /^gather: expected indices from 0 to 2; received 3 at position 1/],
     ["negative index", () => ops.scatterAdd(Int32Array.of(-1), row, 4), "shape", /^scatterAdd: /],
     ["row", () => ops.scatterAdd(Int32Array.of(1, -1), values([2, 3]), 4), "argument", /^scatterAdd: .*-1 at position 1/],

@@ -42,7 +42,7 @@ describe("a configuration", () => {
   });
 
   it.each<[string, object, RegExp]>([
-    ["negative latent", { latent: -1 }, /latent to be a whole number at least 1; received -1/],
+    ["negative latent", { latent: -1 }, /latent to be a whole number of at least 1; received -1/],
     ["fractional latent", { latent: 2.5 }, /latent/],
     ["latent that is not a number", { latent: "20" }, /latent/],
     ["negative input", { input: [28, -28] }, /input to be a shape of whole numbers of at least 1; received \[28,-28\]/],

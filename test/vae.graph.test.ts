@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { constant, evaluate, grad, input, logsumexp, mean, negate, subtract, type Tensor, topological } from "../lib/graph/index.js";
 import { normalDraws } from "../lib/graph/philox.js";
-import { inference, linear, sgd } from "../lib/nn/index.js";
+import { batchNorm, dense, dropout, inference, linear, sgd } from "../lib/nn/index.js";
 import { architectureOf } from "../lib/vae/architecture.js";
 import { parseConfig, type VaeOptions } from "../lib/vae/config.js";
 import { DATA, elboGraph, importanceGraph, modelFunctions, objectiveTerms, sampleGraph, trainingGraph } from "../lib/vae/graph.js";
-import { defineObjective, elbo, gaussian, gaussianDistribution, Noise } from "../lib/vae/index.js";
+import { defineLikelihood, defineObjective, elbo, gaussian, gaussianDistribution, Noise } from "../lib/vae/index.js";
 import { likelihoods } from "../lib/vae/likelihoods.js";
 import { feedsByName, numbers } from "./support/feeds.js";
 
@@ -250,7 +250,7 @@ describe("graphs of a model", () => {
     const squares = (c11 * d0 ** 2 - 2 * c01 * d0 * d1 + c00 * d1 ** 2) / determinant;
     const exact = -LOG_2PI - 0.5 * Math.log(determinant) - 0.5 * squares;
     const samples = 2000;
-    const logWeights = importanceGraph(architecture, 1, samples, "float32").outputs!.logWeights!;
+    const logWeights = importanceGraph(architecture, 1, samples).outputs!.logWeights!;
     expect(logWeights.shape).toEqual([1, samples]);
     const estimate = subtract(logsumexp(logWeights, { axes: [1] }), Math.log(samples));
     const [value] = evaluate([estimate], feedsByName([estimate], { ...parameters, x }), { seed: 4 });
@@ -269,6 +269,53 @@ describe("graphs of a model", () => {
     const expected = byHand(crossEntropy, 3, 5);
     const actual = terms({ objective: { kind: "test.iwae", samples: 1 } }, { seed: 3, step: 5 });
     expect(actual.bound).toBeCloseTo(expected.reconstruction - expected.monteCarlo, 10);
+  });
+
+  it.each([1, 3])("an importance-weighted step with %i draws moves running statistics once, by the batch", (samples) => {
+    const objective = { kind: "test.iwae", samples };
+    const architecture = build({ encoder: [batchNorm({ momentum: 0.9 }), dropout(0.5)], objective });
+    const step = {
+      rows: 2,
+      batchSize: 2,
+      dtype: "float32",
+      shuffle: false,
+      optimizer: sgd({ learningRate: 0 }),
+      optimizerStart: 0,
+    } as const;
+    const { updates = [] } = trainingGraph(architecture, step);
+    const [, next] = updates.find(([tensor]) => tensor.attributes.name === "encoder.0.runningMean")!;
+    const start = { "encoder.0.runningMean": [1, 2, 3], [DATA]: rows.flat() };
+    const [moved] = evaluate([next], feedsByName([next], start), { seed: 3, step: 0 });
+    const means = [0, 1, 2].map((column) => (rows[0]![column]! + rows[1]![column]!) / 2);
+    expect([...moved!]).toEqual(means.map((value, column) => expect.closeTo(0.9 * (column + 1) + 0.1 * value, 10)));
+  });
+
+  it("an objective's posterior is the one that its importance weights are drawn from", () => {
+    defineObjective("test.both", {
+      parse: () => ({ kind: "test.both" }),
+      terms: (_, { posterior, importanceLogWeights }) => ({
+        loss: negate(mean(importanceLogWeights(2))),
+        spread: mean(posterior.standardDeviation),
+      }),
+    });
+    const architecture = build({ encoder: [dense(5), dropout(0.5)], objective: { kind: "test.both" } });
+    const step = { rows: 2, batchSize: 2, dtype: "float32", shuffle: false, optimizer: sgd(), optimizerStart: 0 } as const;
+    const { terms = {} } = trainingGraph(architecture, step);
+    expect(topological(Object.values(terms)).filter(({ op }) => op === "uniform")).toHaveLength(1);
+  });
+
+  it("objectives and likelihoods that lack something are refused, by name", () => {
+    const step = { rows: 2, batchSize: 2, dtype: "float32", shuffle: false, optimizer: sgd(), optimizerStart: 0 } as const;
+    const wrong = (kind: string, terms: unknown) => {
+      defineObjective(kind, { parse: () => ({ kind }), terms: () => terms as { loss: Tensor } });
+      return () => trainingGraph(build({ objective: { kind } }), step);
+    };
+    expect(wrong("test.nothing", {})).toThrow(/test.nothing: expected terms to give a scalar tensor `loss`; received/);
+    expect(wrong("test.row", { loss: constant({ data: [1, 2], shape: [2] }) })).toThrow(/scalar tensor `loss`; received loss \[2\]/);
+    expect(() => defineObjective("test.empty", {} as never)).toThrow(/received no parse, no terms/);
+    expect(() => defineLikelihood("test.empty", { parse: () => ({ kind: "test.empty" }) } as never)).toThrow(
+      /received no headShape, no logDensity, no mean/,
+    );
   });
 
   it("samples follow the temperature", () => {

@@ -3,10 +3,11 @@
 // greedily in topological order: a node joins the clusters that make its inputs whenever that leaves the cluster
 // graph acyclic and all operands expressible as strides over one iteration space.
 import { VaeError } from "../errors.js";
+import { stridesOf } from "../graph/shape.js";
 import { type Shape, showShape, sizeOf, type Tensor } from "../graph/tensor.js";
 import { isImmediate, isMovement, isPointwise, isProduct, storageRoot, stripReshape } from "./prepare.js";
 import { layOut, productSplit, reductionSplit, reductionStrides, type Split, StrideSet, stridesOver } from "./space.js";
-import { contiguousStrides, reshapeView } from "./view.js";
+import { reshapeView } from "./view.js";
 
 export interface Cluster {
   kind: "map" | "product" | "special";
@@ -78,7 +79,7 @@ export class Clusters {
   }
 
   #open(kind: Cluster["kind"], root: Tensor | undefined, space: Shape, split: Split | undefined): Cluster {
-    const strides = new StrideSet(kind === "product" ? [contiguousStrides(space)] : []);
+    const strides = new StrideSet(kind === "product" ? [stridesOf(space)] : []);
     if (!layOut(space, split, strides.values)) throw tooManyDimensions(root?.op ?? "map", space);
     const cluster: Cluster = {
       kind,
@@ -137,7 +138,7 @@ export class Clusters {
 
   /** Strides that a pointwise node adds to a cluster, for its loads and its stores; undefined when one needs a copy. */
   #newStrides(node: Tensor, cluster: Cluster): (readonly number[])[] | undefined {
-    const strides: (readonly number[])[] = [contiguousStrides(cluster.space)];
+    const strides: (readonly number[])[] = [stridesOf(cluster.space)];
     for (const input of node.inputs) {
       if (isImmediate(input) || this.#valueCluster(input) === cluster) continue;
       const over = stridesOver(input, cluster.space);

@@ -1,4 +1,5 @@
 // Clusters to plan steps: operands, merged dimensions, attributes.
+import { stridesOf } from "../graph/shape.js";
 import type { Tensor } from "../graph/tensor.js";
 import type { Cluster } from "./cluster.js";
 import { lowerConvolution, lowerMatmul } from "./lower-product.js";
@@ -6,7 +7,7 @@ import { lowerSpecial } from "./lower-special.js";
 import type { Operand, PlanStep } from "./plan.js";
 import { emitProgram, type Sink, type SpaceOperand } from "./program.js";
 import { layOut } from "./space.js";
-import { contiguousStrides, sliceView } from "./view.js";
+import { sliceView } from "./view.js";
 
 export interface Place {
   readonly buffer: number;
@@ -62,5 +63,5 @@ export function pieceView(whole: Tensor, index: number) {
   const start = whole.shape.map(() => 0);
   start[axis] = whole.inputs.slice(0, index).reduce((sum, t) => sum + t.shape[axis]!, 0);
   const end = start.map((from, d) => from + piece.shape[d]!);
-  return sliceView({ shape: whole.shape, offset: 0, strides: contiguousStrides(whole.shape) }, start, end);
+  return sliceView({ shape: whole.shape, offset: 0, strides: stridesOf(whole.shape) }, start, end);
 }

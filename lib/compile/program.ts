@@ -1,5 +1,6 @@
 // A cluster's nodes as a tile program: loads just before their first use, stores as soon as their value is there,
 // but state stores last, because a state is often loaded in the same program.
+import { stridesOf } from "../graph/shape.js";
 import type { Tensor } from "../graph/tensor.js";
 import type { Cluster } from "./cluster.js";
 import { combine } from "./combine.js";
@@ -7,7 +8,7 @@ import type { Instruction } from "./plan.js";
 import { isPointwise, storageRoot, stripReshape, viewOf } from "./prepare.js";
 import { uniformValue } from "./simplify.js";
 import { reductionSplit, reductionStrides } from "./space.js";
-import { contiguousStrides, reshapeView } from "./view.js";
+import { reshapeView } from "./view.js";
 
 /** A view of a buffer over a cluster's space, before dimensions are merged. */
 export interface SpaceOperand {
@@ -73,7 +74,7 @@ export function emitProgram(
   const store = (node: Tensor) => {
     if (clusterOf.get(node) !== cluster) return; // computed again here; its home stores it
     for (const sink of sinksOf(node)) {
-      const over = reshapeView({ shape: node.shape, offset: 0, strides: sink.strides ?? contiguousStrides(node.shape) }, cluster.space)!;
+      const over = reshapeView({ shape: node.shape, offset: 0, strides: sink.strides ?? stridesOf(node.shape) }, cluster.space)!;
       const index = operand({ buffer: sink.buffer, offset: sink.offset, strides: over.strides });
       const instruction: Instruction = { op: "store", value: values.get(node)!, operand: index };
       if (sink.state) atEnd.push(instruction);

@@ -1,7 +1,8 @@
 // The iteration space of a kernel call: four outer dimensions, rows, columns, and how tensors lie in it.
+import { stridesOf } from "../graph/shape.js";
 import { type Shape, sizeOf, type Tensor } from "../graph/tensor.js";
 import { viewOf } from "./prepare.js";
-import { collapse, contiguousStrides, reshapeView } from "./view.js";
+import { collapse, reshapeView } from "./view.js";
 
 /** Elements in the kept outer dimensions, and in the rows, of a cluster's space; columns are the rest. */
 export interface Split {
@@ -100,7 +101,7 @@ export function reductionStrides(space: Shape, split: Split, axes: "rows" | "col
     product *= size;
     return size !== 1 && (group === "outer" || (axes !== "both" && group !== axes));
   });
-  const strides = contiguousStrides(space.map((size, d) => (kept[d] ? size : 1)));
+  const strides = stridesOf(space.map((size, d) => (kept[d] ? size : 1)));
   return strides.map((stride, d) => (kept[d] ? stride : 0));
 }
 

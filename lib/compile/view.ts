@@ -1,5 +1,6 @@
 // Strided views: how a tensor's elements lie in the buffer of another one. Broadcast, transpose and slice are views
 // and cost nothing; reshape is one wherever the strides allow.
+import { stridesOf } from "../graph/shape.js";
 import type { Shape } from "../graph/tensor.js";
 
 /** Element positions of a tensor inside a buffer: `offset + Σ index[d] · strides[d]`. */
@@ -9,15 +10,8 @@ export interface View {
   readonly strides: readonly number[];
 }
 
-/** Row-major strides. */
-export function contiguousStrides(shape: Shape): number[] {
-  const strides = new Array<number>(shape.length).fill(1);
-  for (let d = shape.length - 2; d >= 0; d--) strides[d] = strides[d + 1]! * shape[d + 1]!;
-  return strides;
-}
-
 export function contiguousView(shape: Shape): View {
-  return { shape, offset: 0, strides: contiguousStrides(shape) };
+  return { shape, offset: 0, strides: stridesOf(shape) };
 }
 
 export function isContiguous(view: View): boolean {

@@ -3,8 +3,8 @@ import { add, equal, less, lessEqual, multiply, subtract, where } from "./binary
 import { stopGradient } from "./identity.js";
 import { toTensor } from "./leaves.js";
 import { reshape } from "./movement.js";
-import { max, type ReduceOptions, reduceCases, sum } from "./reduce.js";
-import { keepingAxes, normalizeAxes } from "./shape.js";
+import { max, type ReduceOptions, reduceCases, reducedAxes, sum } from "./reduce.js";
+import { keepingAxes } from "./shape.js";
 import { calledBy, distinct, integers, type OpCase, real } from "./table.js";
 import { sizeOf, type Tensor, type TensorLike } from "./tensor.js";
 import { exp, finiteMask, log, reciprocal, square } from "./unary.js";
@@ -73,7 +73,7 @@ function repeatedProduct(x: Tensor, exponent: number): Tensor {
 export function mean(x: TensorLike, options: ReduceOptions = {}): Tensor {
   return calledBy(mean, () => {
     const tensor = toTensor("mean", x);
-    const axes = normalizeAxes("mean", options.axes, tensor.shape);
+    const axes = reducedAxes("mean", tensor, options);
     const count = sizeOf(axes.map((axis) => tensor.shape[axis]!));
     return multiply(sum(tensor, options), 1 / count);
   });
@@ -86,7 +86,7 @@ export function mean(x: TensorLike, options: ReduceOptions = {}): Tensor {
 export function logsumexp(x: TensorLike, options: ReduceOptions = {}): Tensor {
   return calledBy(logsumexp, () => {
     const tensor = toTensor("logsumexp", x);
-    const axes = normalizeAxes("logsumexp", options.axes, tensor.shape);
+    const axes = reducedAxes("logsumexp", tensor, options);
     // The shift cancels, so it needs no derivative. An infinite one would make NaN of infinity - infinity.
     const peak = stopGradient(max(tensor, { axes, keepDimensions: true }));
     const finite = finiteMask(peak);

@@ -2,8 +2,9 @@
 //
 // Along one axis, window o covers the places o·stride − before + tap·dilation, tap = 0 … kernel − 1. It spans
 // (kernel − 1)·dilation + 1 places, and there are ⌊(size + before + after − span) / stride⌋ + 1 windows.
-import { VaeError } from "../errors.js";
+import { describe, VaeError } from "../errors.js";
 import { type Shape, sameShape, showShape } from "./tensor.js";
+import { checkImage, checkTables } from "./window-limits.js";
 
 export type Pair = readonly [number, number];
 
@@ -65,17 +66,26 @@ function perAxis(operation: string, what: string, value: number | readonly numbe
   if (typeof value === "number") return Array<number>(count).fill(value);
   if (Array.isArray(value) && value.length === count && value.every((element) => typeof element === "number")) return value;
   const expected = `${what} to be a number${count === 1 ? "" : `, or one for each of ${axisNames(count).join(" and ")}`}`;
-  throw new VaeError({ code: "argument", operation, expected, received: JSON.stringify(value) ?? String(value) });
+  throw new VaeError({ code: "argument", operation, expected, received: describe(value) });
 }
+
+/** One number for height and width, or [vertical, horizontal]; as the nodes are told it. */
+export function pairOf(operation: string, what: string, value: number | Pair): Pair {
+  const [vertical, horizontal] = perAxis(operation, what, value, 2) as Pair;
+  return Object.freeze([vertical, horizontal] as const);
+}
+
+/** Plans hold settings in 32 bits. */
+const LARGEST_SETTING = 2 ** 31 - 1;
 
 /** Throws unless the number is whole and at least `low`, and names the nearest number that is. */
 function checkSetting(operation: string, what: string, value: number, low: number, shown: string): void {
-  if (Number.isSafeInteger(value) && value >= low) return;
-  const nearest = Number.isFinite(value) ? Math.max(low, Math.round(value)) : low;
+  if (Number.isSafeInteger(value) && value >= low && value <= LARGEST_SETTING) return;
+  const nearest = Number.isFinite(value) ? Math.min(Math.max(low, Math.round(value)), LARGEST_SETTING) : low;
   throw new VaeError({
     code: "shape",
     operation,
-    expected: `${what} to be a whole number of at least ${low}`,
+    expected: `${what} to be a whole number of at least ${low}${value > LARGEST_SETTING ? ` and at most ${LARGEST_SETTING}` : ""}`,
     received: `${value}, for ${shown}`,
     hint: `the nearest valid choice is ${nearest}`,
   });
@@ -94,7 +104,7 @@ function paddingOf(operation: string, padding: PaddingOption, axes: readonly Omi
   if (Array.isArray(padding) && padding.length === axes.length && padding.every(isPair)) return padding.map(([a, b]) => [a, b]);
   const pairs = axes.length === 1 ? "[[left, right]]" : "[[top, bottom], [left, right]]";
   const expected = `padding to be "same", "valid", a number or ${pairs}`;
-  throw new VaeError({ code: "argument", operation, expected, received: JSON.stringify(padding) ?? String(padding) });
+  throw new VaeError({ code: "argument", operation, expected, received: describe(padding) });
 }
 
 /** Size and settings along each axis, checked, and the padding. */
@@ -120,6 +130,7 @@ function framedAxes(operation: string, sizes: readonly number[], kernels: readon
 /**
  * The windows along each spatial axis, from sizes and options.
  *
+ * @param channels of the image that they lie on
  * @param shown the shapes as the caller knows them, for messages
  */
 export function windowAxes(
@@ -127,9 +138,12 @@ export function windowAxes(
   sizes: readonly number[],
   kernels: readonly number[],
   options: WindowOptions,
+  channels: number,
   shown: string,
 ): readonly WindowAxis[] {
-  return framedAxes(operation, sizes, kernels, options, shown).map((axis) => {
+  const framed = framedAxes(operation, sizes, kernels, options, shown);
+  checkImage(operation, framed, channels, shown);
+  return framed.map((axis) => {
     const { before, after } = axis;
     const padded = axis.size + before + after;
     const span = spanOf(axis);
@@ -144,6 +158,20 @@ export function windowAxes(
     }
     return { ...axis, output: Math.floor((padded - span) / axis.stride) + 1 };
   });
+}
+
+/** {@link windowAxes} of windows that may overlap: kernels keep tables of their taps. */
+export function convolutionAxes(
+  operation: string,
+  sizes: readonly number[],
+  kernels: readonly number[],
+  options: WindowOptions,
+  channels: number,
+  shown: string,
+): readonly WindowAxis[] {
+  const axes = windowAxes(operation, sizes, kernels, options, channels, shown);
+  checkTables(operation, axes, shown);
+  return axes;
 }
 
 /** Throws unless both shapes have the rank that so many spatial axes ask for. */
@@ -175,7 +203,7 @@ export function convolutionGeometry(
   const filters = w.at(-1)!;
   checkGroups(operation, channels, filters, groups, shown);
   checkChannels(operation, x, w, groups);
-  const axes = windowAxes(operation, x.slice(1, -1), w.slice(0, -2), options, shown);
+  const axes = convolutionAxes(operation, x.slice(1, -1), w.slice(0, -2), options, channels, shown);
   return { batch: x[0]!, channels, filters, groups, axes };
 }
 
@@ -240,6 +268,8 @@ export function checkGradient(operation: string, gradient: Shape, geometry: Conv
 /**
  * The windows over the result of a transposed convolution, as many as its input has places. Without an `outputSize` the result
  * has size · stride places for `"same"`, else (size − 1) · stride + span − before − after.
+ *
+ * @param channels of the result
  */
 export function transposedAxes(
   operation: string,
@@ -247,6 +277,7 @@ export function transposedAxes(
   kernels: readonly number[],
   options: WindowOptions,
   outputSize: number | readonly number[] | undefined,
+  channels: number,
   shown: string,
 ): readonly WindowAxis[] {
   const same = (options.padding ?? "same") === "same";
@@ -277,5 +308,5 @@ export function transposedAxes(
       hint: `the nearest valid choice is ${size > largest ? largest : smallest}`,
     });
   });
-  return windowAxes(operation, wanted, kernels, options, shown);
+  return convolutionAxes(operation, wanted, kernels, options, channels, shown);
 }

@@ -1,6 +1,7 @@
 // Convolutions made of the three rows: transposed, and along one axis.
 import { VaeError } from "../errors.js";
-import { type ConvolutionOptions, conv2d, conv2dInputGradient } from "./convolution.js";
+import { checkOptions } from "./arguments.js";
+import { type ConvolutionOptions, conv2d, conv2dInputGradient, convolutionOptions } from "./convolution.js";
 import {
   checkGroups,
   checkRanks,
@@ -55,8 +56,9 @@ function transposedGeometry(
       hint: `the nearest valid choice is weights ${showShape([...w.slice(0, -1), channels])}; the last axis is the input's, as in the convolution that is transposed`,
     });
   }
-  checkGroups(operation, channels, channels, options.groups ?? 1, shown);
-  return transposedAxes(operation, x.slice(1, -1), w.slice(0, -2), options, options.outputSize, shown);
+  const { groups = 1, outputSize } = options;
+  checkGroups(operation, channels, channels, groups, shown);
+  return transposedAxes(operation, x.slice(1, -1), w.slice(0, -2), options, outputSize, w.at(-2)! * groups, shown);
 }
 
 /** Options along one axis, as {@link WindowOptions} have them. */
@@ -101,6 +103,7 @@ function asKernel(w: Tensor): Tensor {
  */
 export function convTranspose2d(x: TensorLike, w: TensorLike, options: TransposedConvolutionOptions = {}): Tensor {
   return calledBy(convTranspose2d, () => {
+    checkOptions("convTranspose2d", options, [...convolutionOptions, "outputSize"]);
     const [images, weights] = [toTensor("convTranspose2d", x), toTensor("convTranspose2d", w)];
     const axes = transposedGeometry("convTranspose2d", images.shape, weights.shape, options, 2);
     const [height, width] = [axes[0]!, axes[1]!];
@@ -127,6 +130,7 @@ export function convTranspose2d(x: TensorLike, w: TensorLike, options: Transpose
  */
 export function conv1d(x: TensorLike, w: TensorLike, options: Convolution1dOptions = {}): Tensor {
   return calledBy(conv1d, () => {
+    checkOptions("conv1d", options, convolutionOptions);
     const [sequences, weights] = [toTensor("conv1d", x), toTensor("conv1d", w)];
     const { axes, batch, filters, groups } = convolutionGeometry("conv1d", sequences.shape, weights.shape, along(options), 1);
     const result = conv2d(asImages(sequences), asKernel(weights), flat(axes[0]!, groups));
@@ -137,6 +141,7 @@ export function conv1d(x: TensorLike, w: TensorLike, options: Convolution1dOptio
 /** The transposed convolution of sequences [N, L, C] with weights [k, F / groups, C]: [N, OL, F]. See {@link convTranspose2d}. */
 export function convTranspose1d(x: TensorLike, w: TensorLike, options: TransposedConvolution1dOptions = {}): Tensor {
   return calledBy(convTranspose1d, () => {
+    checkOptions("convTranspose1d", options, [...convolutionOptions, "outputSize"]);
     const [sequences, weights] = [toTensor("convTranspose1d", x), toTensor("convTranspose1d", w)];
     const axes = transposedGeometry("convTranspose1d", sequences.shape, weights.shape, along(options), 1);
     const size = axes[0]!.size;

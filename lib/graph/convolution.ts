@@ -1,5 +1,6 @@
 // Convolution of images (NHWC) with weights (HWIO, as in TensorFlow), and its two gradients. The three are the partial
 // derivatives of one trilinear form, ⟨gradient, conv(x, w)⟩: so the derivatives of each are the other two.
+import { checkOptions } from "./arguments.js";
 import { convolutionCases } from "./convolution-cases.js";
 import {
   type ConvolutionGeometry,
@@ -9,6 +10,7 @@ import {
   convolutionGeometry,
   outputShape,
   type Pair,
+  pairOf,
   type WindowOptions,
 } from "./convolution-geometry.js";
 import { toTensor } from "./leaves.js";
@@ -40,6 +42,9 @@ interface ConvolutionSignatures {
   /** Inputs: x, gradient. */
   conv2d_weight_gradient: { inputs: Two; attributes: Resolved & { readonly kernelSize: Pair } };
 }
+
+/** The names of {@link ConvolutionOptions}. */
+export const convolutionOptions = ["stride", "padding", "dilation", "groups"] as const satisfies readonly (keyof ConvolutionOptions)[];
 
 function resolved({ axes, groups }: ConvolutionGeometry): Resolved {
   const pair = <Value>(pick: (axis: (typeof axes)[number]) => Value) => Object.freeze([pick(axes[0]!), pick(axes[1]!)] as const);
@@ -215,6 +220,7 @@ export const convolutionRows: Rows<ConvolutionSignatures> = {
  */
 export function conv2d(x: TensorLike, w: TensorLike, options: ConvolutionOptions = {}): Tensor {
   return calledBy(conv2d, () => {
+    checkOptions("conv2d", options, convolutionOptions);
     const inputs: Two = [toTensor("conv2d", x), toTensor("conv2d", w)];
     const geometry = convolutionGeometry("conv2d", inputs[0].shape, inputs[1].shape, options);
     return makeNode(convolutionRows.conv2d, inputs, resolved(geometry));
@@ -233,7 +239,8 @@ export function conv2dInputGradient(
   return calledBy(conv2dInputGradient, () => {
     const operation = "conv2dInputGradient";
     const inputs: Two = [toTensor(operation, gradient), toTensor(operation, w)];
-    const inputSize: Pair = Object.freeze([options.inputSize[0], options.inputSize[1]] as const);
+    checkOptions(operation, options, [...convolutionOptions, "inputSize"]);
+    const inputSize = pairOf(operation, "inputSize", options.inputSize);
     const geometry = geometryOfInputGradient(inputs[0].shape, inputs[1].shape, inputSize, options);
     return makeNode(convolutionRows.conv2d_input_gradient, inputs, { ...resolved(geometry), inputSize });
   });
@@ -248,7 +255,8 @@ export function conv2dWeightGradient(
   return calledBy(conv2dWeightGradient, () => {
     const operation = "conv2dWeightGradient";
     const inputs: Two = [toTensor(operation, x), toTensor(operation, gradient)];
-    const kernelSize: Pair = Object.freeze([options.kernelSize[0], options.kernelSize[1]] as const);
+    checkOptions(operation, options, [...convolutionOptions, "kernelSize"]);
+    const kernelSize = pairOf(operation, "kernelSize", options.kernelSize);
     const geometry = geometryOfWeightGradient(inputs[0].shape, inputs[1].shape, kernelSize, options);
     return makeNode(convolutionRows.conv2d_weight_gradient, inputs, { ...resolved(geometry), kernelSize });
   });

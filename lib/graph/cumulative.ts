@@ -1,3 +1,4 @@
+import { checkOptions } from "./arguments.js";
 import { toTensor } from "./leaves.js";
 import { normalizeAxis } from "./shape.js";
 import { calledBy, checkFloat, makeNode, type One, type OpCase, type Rows, real } from "./table.js";
@@ -79,8 +80,8 @@ export const cumulativeRows: Rows<CumulativeSignatures> = {
  * ```
  */
 export function cumulativeSum(x: TensorLike, axis: number, options: CumulativeOptions = {}): Tensor {
-  const { reverse = false, exclusive = false } = options;
   return calledBy(cumulativeSum, () => {
+    const { reverse = false, exclusive = false } = checkOptions("cumulativeSum", options, ["reverse", "exclusive"]);
     const tensor = toTensor("cumulativeSum", x);
     return makeNode(cumulativeRows.cumulative_sum, [tensor], {
       axis: normalizeAxis("cumulativeSum", axis, tensor.shape),

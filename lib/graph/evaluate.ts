@@ -1,4 +1,5 @@
 import { VaeError } from "../errors.js";
+import { checkOptions } from "./arguments.js";
 import { rowOf } from "./ops.js";
 import { calledBy, type Environment, type Value } from "./table.js";
 import { showShape, sizeOf, type Tensor, topological } from "./tensor.js";
@@ -25,7 +26,8 @@ export interface EvaluateOptions {
  */
 export function evaluate(outputs: readonly Tensor[], feeds: Feeds = new Map(), options: EvaluateOptions = {}): Float64Array[] {
   return calledBy(evaluate, () => {
-    const environment: Environment = { seed: BigInt(options.seed ?? 0), step: options.step ?? 0 };
+    const { seed = 0, step = 0 } = checkOptions("evaluate", options, ["seed", "step"]);
+    const environment: Environment = { seed: BigInt(seed), step };
     const values = new Map<Tensor, Value>();
     for (const [tensor, data] of feeds) values.set(tensor, fedValue(tensor, data));
     for (const tensor of topological(outputs)) {

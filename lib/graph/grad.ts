@@ -1,4 +1,4 @@
-import { VaeError } from "../errors.js";
+import { describe, VaeError } from "../errors.js";
 import { add } from "./binary.js";
 import { constant } from "./leaves.js";
 import { broadcastTo } from "./movement.js";
@@ -49,9 +49,14 @@ function dependents(order: readonly Tensor[], sources: readonly Tensor[]): Reado
 }
 
 function checkArguments(output: Tensor, wrt: readonly Tensor[]): void {
-  if (!isTensor(output)) throw new VaeError({ code: "argument", operation: "grad", expected: "a tensor", received: typeof output });
+  if (!isTensor(output)) throw new VaeError({ code: "argument", operation: "grad", expected: "a tensor", received: describe(output) });
   if (!Array.isArray(wrt) || !wrt.every(isTensor)) {
-    throw new VaeError({ code: "argument", operation: "grad", expected: "an array of tensors to differentiate by", received: typeof wrt });
+    throw new VaeError({
+      code: "argument",
+      operation: "grad",
+      expected: "an array of tensors to differentiate by",
+      received: describe(wrt),
+    });
   }
   if (output.shape.length > 0) {
     throw new VaeError({

@@ -1,4 +1,5 @@
-import { VaeError } from "../errors.js";
+import { describe, VaeError } from "../errors.js";
+import { checkOptions } from "./arguments.js";
 import { calledBy, checkWhole, makeNode, type None, notDifferentiable, type OpRow, type Plain, type Rows } from "./table.js";
 import { checkShape, type DType, isTensor, type Shape, showShape, sizeOf, type Tensor, type TensorLike } from "./tensor.js";
 
@@ -18,7 +19,7 @@ function fed<Name extends "input" | "state">(name: Name): OpRow<Name, None, { re
     family: "leaf",
     type(_inputs, attributes, requested) {
       if (typeof attributes.name !== "string" || attributes.name === "") {
-        throw new VaeError({ code: "argument", operation: name, expected: "a name", received: JSON.stringify(attributes.name) });
+        throw new VaeError({ code: "argument", operation: name, expected: "a name", received: describe(attributes.name) });
       }
       return asked(`${name} "${attributes.name}"`, requested);
     },
@@ -40,7 +41,7 @@ function asked(operation: string, requested: { readonly shape: Shape; readonly d
   const type = requested ?? { shape: [], dtype: "float32" };
   checkShape(operation, type.shape);
   if (!dtypes.includes(type.dtype)) {
-    throw new VaeError({ code: "dtype", operation, expected: dtypes.join(", "), received: String(type.dtype) });
+    throw new VaeError({ code: "dtype", operation, expected: dtypes.join(", "), received: describe(type.dtype) });
   }
   return type;
 }
@@ -110,9 +111,9 @@ export function state(name: string, shape: Shape, dtype: DType = "float32"): Ten
  */
 export function constant(value: number | { readonly data: ArrayLike<number>; readonly shape: Shape }): Tensor {
   return calledBy(constant, () => {
-    const isNumber = typeof value === "number";
-    const attributes = isNumber ? { value } : { data: Object.freeze(Array.from(value.data)) };
-    return makeNode(leafRows.constant, [], attributes, { shape: isNumber ? [] : value.shape, dtype: "float32" });
+    if (typeof value === "number") return makeNode(leafRows.constant, [], { value }, { shape: [], dtype: "float32" });
+    const { data, shape } = checkOptions("constant", value, ["data", "shape"]);
+    return makeNode(leafRows.constant, [], { data: Object.freeze(Array.from(data)) }, { shape, dtype: "float32" });
   });
 }
 
@@ -126,11 +127,6 @@ export function toTensor(operation: string, value: TensorLike): Tensor {
   if (typeof value === "number") return constant(value);
   if (isTensor(value)) return value;
   throw new VaeError({ code: "argument", operation, expected: "a tensor or a number", received: describe(value) });
-}
-
-function describe(value: unknown): string {
-  if (value === null || value === undefined) return String(value);
-  return typeof value === "object" ? value.constructor.name : typeof value;
 }
 
 /** A stream of noise is one word of the counter. */

@@ -1,4 +1,5 @@
 import { VaeError } from "../errors.js";
+import { checkOptions } from "./arguments.js";
 import { toTensor } from "./leaves.js";
 import { reshape, transpose } from "./movement.js";
 import { calledBy, checkFloat, makeNode, type OpCase, type Rows, real, type Two } from "./table.js";
@@ -142,6 +143,8 @@ function oriented([left, right, form]: [left: Tensor, right: Tensor, form: Trans
  * ```
  */
 export function matmul(a: TensorLike, b: TensorLike, options: MatmulOptions = {}): Tensor {
-  const { transposeA = false, transposeB = false } = options;
-  return calledBy(matmul, () => makeNode(linearRows.matmul, [toTensor("matmul", a), toTensor("matmul", b)], { transposeA, transposeB }));
+  return calledBy(matmul, () => {
+    const { transposeA = false, transposeB = false } = checkOptions("matmul", options, ["transposeA", "transposeB"]);
+    return makeNode(linearRows.matmul, [toTensor("matmul", a), toTensor("matmul", b)], { transposeA, transposeB });
+  });
 }

@@ -220,7 +220,9 @@ export const movementRows: Rows<MovementSignatures> = {
         });
       }
       for (const amount of [...before, ...after]) checkWhole("pad", "padding", amount, 0);
-      return { shape: x.shape.map((dimension, axis) => before[axis]! + dimension + after[axis]!), dtype: x.dtype };
+      const shape = x.shape.map((dimension, axis) => before[axis]! + dimension + after[axis]!);
+      checkShape("pad", shape);
+      return { shape, dtype: x.dtype };
     },
     derivative: ({ inputs: [x], gradient, attributes: { before } }) => [
       slice(

@@ -1,4 +1,4 @@
-import { VaeError } from "../errors.js";
+import { describe, VaeError } from "../errors.js";
 import { binaryRows } from "./binary.js";
 import { convolutionRows } from "./convolution.js";
 import { cumulativeRows } from "./cumulative.js";
@@ -41,7 +41,7 @@ const rows: { readonly [Name in OpName]: OpRow } = ops;
 /** The row of an op, by name; a name that the table lacks is a "plan" error. */
 export function rowOf(op: string): OpRow {
   if (!Object.hasOwn(rows, op)) {
-    throw new VaeError({ code: "plan", operation: "graph", expected: "an op of the table", received: JSON.stringify(op) });
+    throw new VaeError({ code: "plan", operation: "graph", expected: "an op of the table", received: describe(op) });
   }
   return rows[op as OpName];
 }

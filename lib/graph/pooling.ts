@@ -1,7 +1,8 @@
 // Pooling and upsampling of images [N, H, W, C].
 import { VaeError } from "../errors.js";
+import { checkOptions } from "./arguments.js";
 import { add, multiply } from "./binary.js";
-import { type PaddingOption, type Pair, type WindowAxis, windowAxes } from "./convolution-geometry.js";
+import { convolutionAxes, type PaddingOption, type Pair, pairOf, type WindowAxis, windowAxes } from "./convolution-geometry.js";
 import { constant, toTensor } from "./leaves.js";
 import { broadcastTo, concatenate, pad, reshape, slice, transpose } from "./movement.js";
 import { max, sum } from "./reduce.js";
@@ -17,10 +18,6 @@ export interface PoolOptions {
   readonly padding?: PaddingOption | undefined;
 }
 
-function pairOf(value: number | Pair): Pair {
-  return typeof value === "number" ? [value, value] : value;
-}
-
 function imageOf(operation: string, x: TensorLike): Tensor {
   const images = toTensor(operation, x);
   if (images.shape.length === 4) return images;
@@ -29,9 +26,22 @@ function imageOf(operation: string, x: TensorLike): Tensor {
   throw new VaeError({ code: "shape", operation, expected: "images [N, H, W, C]", received: showShape(shape), hint });
 }
 
-function poolAxes(operation: string, images: Tensor, size: Pair, { stride = size, padding = "valid" }: PoolOptions): readonly WindowAxis[] {
-  const shown = `images ${showShape(images.shape)}`;
-  const axes = windowAxes(operation, images.shape.slice(1, 3), size, { stride, padding }, shown);
+/**
+ * The windows of a pool over images [height, width, channels].
+ *
+ * @param shown the images as the caller knows them, for messages
+ */
+export function poolAxes(
+  operation: string,
+  [height, width, channels]: readonly [number, number, number],
+  size: number | Pair,
+  { stride = size, padding = "valid" }: PoolOptions,
+  shown: string,
+): readonly WindowAxis[] {
+  const kernel = pairOf(operation, "the window", size);
+  const steps = pairOf(operation, "stride", stride);
+  const windows = steps.every((step, i) => step === kernel[i]) ? windowAxes : convolutionAxes;
+  const axes = windows(operation, [height, width], kernel, { stride: steps, padding }, channels, shown);
   for (const { name, kernel, before, after } of axes) {
     if (before < kernel && after < kernel) continue;
     throw new VaeError({
@@ -42,6 +52,12 @@ function poolAxes(operation: string, images: Tensor, size: Pair, { stride = size
     });
   }
   return axes;
+}
+
+function windowsOver(operation: string, images: Tensor, size: number | Pair, options: PoolOptions): readonly [WindowAxis, WindowAxis] {
+  checkOptions(operation, options, ["stride", "padding"]);
+  const [, ...image] = images.shape as readonly [number, number, number, number];
+  return poolAxes(operation, image, size, options, `images ${showShape(images.shape)}`) as readonly [WindowAxis, WindowAxis];
 }
 
 /** The windows of images framed by a value, [N, OH, OW, kh, kw, C]. */
@@ -72,8 +88,8 @@ function windowsOf(images: Tensor, [height, width]: readonly [WindowAxis, Window
 export function maxPool2d(x: TensorLike, size: number | Pair, options: PoolOptions = {}): Tensor {
   return calledBy(maxPool2d, () => {
     const images = imageOf("maxPool2d", x);
-    const axes = poolAxes("maxPool2d", images, pairOf(size), options);
-    return max(windowsOf(images, [axes[0]!, axes[1]!], -Infinity), { axes: [3, 4] });
+    const axes = windowsOver("maxPool2d", images, size, options);
+    return max(windowsOf(images, axes, -Infinity), { axes: [3, 4] });
   });
 }
 
@@ -92,8 +108,7 @@ function pixelCounts({ size, kernel, stride, before, output }: WindowAxis): numb
 export function averagePool2d(x: TensorLike, size: number | Pair, options: PoolOptions = {}): Tensor {
   return calledBy(averagePool2d, () => {
     const images = imageOf("averagePool2d", x);
-    const axes = poolAxes("averagePool2d", images, pairOf(size), options);
-    const [height, width] = [axes[0]!, axes[1]!];
+    const [height, width] = windowsOver("averagePool2d", images, size, options);
     const total = sum(windowsOf(images, [height, width], 0), { axes: [3, 4] });
     const [rows, columns] = [pixelCounts(height), pixelCounts(width)];
     const shares = rows.flatMap((row) => columns.map((column) => 1 / (row * column)));
@@ -103,7 +118,7 @@ export function averagePool2d(x: TensorLike, size: number | Pair, options: PoolO
 }
 
 function factorsOf(operation: string, factor: number | Pair): Pair {
-  const factors = pairOf(factor);
+  const factors = pairOf(operation, "the factor", factor);
   for (const value of factors) checkWhole(operation, "the factor", value, 1);
   return factors;
 }

@@ -1,3 +1,4 @@
+import { checkOptions } from "./arguments.js";
 import { checkStream } from "./leaves.js";
 import { batchIndex, normalDraws, uniformDraws } from "./philox.js";
 import { calledBy, checkWhole, makeNode, type None, notDifferentiable, type OpRow, type Rows } from "./table.js";
@@ -86,6 +87,8 @@ export function normal(shape: Shape, stream: number): Tensor {
  * order of its own in every epoch when shuffled. Every row comes once per epoch and every batch has the same size.
  */
 export function shuffledIndices(options: BatchAttributes): Tensor {
-  const { rows, batch, shuffle, stream } = options;
-  return calledBy(shuffledIndices, () => makeNode(randomRows.shuffled_indices, [], { rows, batch, shuffle, stream }));
+  return calledBy(shuffledIndices, () => {
+    const { rows, batch, shuffle, stream } = checkOptions("shuffledIndices", options, ["rows", "batch", "shuffle", "stream"]);
+    return makeNode(randomRows.shuffled_indices, [], { rows, batch, shuffle, stream });
+  });
 }

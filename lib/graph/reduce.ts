@@ -1,3 +1,4 @@
+import { checkOptions } from "./arguments.js";
 import { divide, equal, multiply } from "./binary.js";
 import { toTensor } from "./leaves.js";
 import { broadcastTo, reshape } from "./movement.js";
@@ -92,9 +93,15 @@ export const reduceRows: Rows<ReduceSignatures> = {
   },
 };
 
+/** The axes that a reduction's options name, counted from 0. */
+export function reducedAxes(name: string, x: Tensor, options: ReduceOptions): readonly number[] {
+  const { axes } = checkOptions(name, options, ["axes", "keepDimensions"]);
+  return normalizeAxes(name, axes, x.shape);
+}
+
 function reduce(name: "sum" | "max", x: TensorLike, options: ReduceOptions): Tensor {
   const tensor = toTensor(name, x);
-  const axes = normalizeAxes(name, options.axes, tensor.shape);
+  const axes = reducedAxes(name, tensor, options);
   checkFloat(name, [tensor]);
   if (axes.length === 0) return tensor;
   const reduced = makeNode(reduceRows[name], [tensor], { axes: Object.freeze(axes) });

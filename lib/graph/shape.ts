@@ -1,4 +1,4 @@
-import { VaeError } from "../errors.js";
+import { describe, VaeError } from "../errors.js";
 import { type Shape, showShape, type TensorType } from "./tensor.js";
 
 /**
@@ -27,7 +27,7 @@ export function broadcastShapes(operation: string, shapes: readonly Shape[]): Sh
 /** Axes as sorted whole numbers of 0 and more; all axes when left out. Negative ones count from the last. */
 export function normalizeAxes(operation: string, axes: number | readonly number[] | undefined, shape: Shape): readonly number[] {
   if (axes === undefined) return shape.map((_, axis) => axis);
-  const given = typeof axes === "number" ? [axes] : axes;
+  const given: readonly number[] = Array.isArray(axes) ? axes : [axes];
   const normalized = given.map((axis) => normalizeAxis(operation, axis, shape)).sort((a, b) => a - b);
   if (new Set(normalized).size !== normalized.length) {
     throw new VaeError({ code: "argument", operation, expected: "each axis once", received: showShape(given) });
@@ -45,7 +45,7 @@ export function normalizeAxis(operation: string, axis: number, shape: Shape): nu
         shape.length === 0
           ? "no axis, for a scalar has none"
           : `an axis from ${-shape.length} to ${shape.length - 1} of ${showShape(shape)}`,
-      received: String(axis),
+      received: describe(axis),
     });
   }
   return axis < 0 ? axis + shape.length : axis;

@@ -1,5 +1,6 @@
 // Distributions over classes: softmax, cross-entropy, and the vectors that stand for classes.
 import { VaeError } from "../errors.js";
+import { checkOptions } from "./arguments.js";
 import { divide, equal, maximum, multiply, subtract, where } from "./binary.js";
 import { notEqual } from "./compositions.js";
 import { cast, stopGradient } from "./identity.js";
@@ -19,7 +20,8 @@ export interface ClassAxis {
 }
 
 /** x less its maximum along the axis, its exponential, and the sum of that, at least 1 wherever any x is finite. */
-function shifted(operation: string, x: TensorLike, axis: number) {
+function shifted(operation: string, x: TensorLike, options: ClassAxis) {
+  const { axis = -1 } = checkOptions(operation, options, ["axis"]);
   const tensor = toTensor(operation, x);
   checkFloat(operation, [tensor]);
   const axes = [normalizeAxis(operation, axis, tensor.shape)];
@@ -36,17 +38,17 @@ function shifted(operation: string, x: TensorLike, axis: number) {
  * exp(x) / Σ exp(x) along an axis, shifted by the maximum so that nothing overflows. An x of -infinity gets probability 0;
  * where every x is -infinity, all get 0, with a gradient of 0.
  */
-export function softmax(x: TensorLike, { axis = -1 }: ClassAxis = {}): Tensor {
+export function softmax(x: TensorLike, options: ClassAxis = {}): Tensor {
   return calledBy(softmax, () => {
-    const { exponential, total } = shifted("softmax", x, axis);
+    const { exponential, total } = shifted("softmax", x, options);
     return divide(exponential, total);
   });
 }
 
 /** The logarithm of {@link softmax}, exact where the probability is too small for a float32. */
-export function logSoftmax(x: TensorLike, { axis = -1 }: ClassAxis = {}): Tensor {
+export function logSoftmax(x: TensorLike, options: ClassAxis = {}): Tensor {
   return calledBy(logSoftmax, () => {
-    const { difference, total } = shifted("logSoftmax", x, axis);
+    const { difference, total } = shifted("logSoftmax", x, options);
     return subtract(difference, log(total));
   });
 }

@@ -1,4 +1,5 @@
 import { VaeError } from "../errors.js";
+import { checkOptions } from "./arguments.js";
 import { toTensor } from "./leaves.js";
 import { slice, transpose } from "./movement.js";
 import { normalizeAxis } from "./shape.js";
@@ -119,8 +120,8 @@ function swapped(x: Tensor, axis: number): Tensor {
  * ```
  */
 export function sort(x: TensorLike, options: SortOptions = {}): Sorted {
-  const { axis = -1, descending = false } = options;
   return calledBy(sort, () => {
+    const { axis = -1, descending = false } = checkOptions("sort", options, ["axis", "descending"]);
     const tensor = toTensor("sort", x);
     const along = normalizeAxis("sort", axis, tensor.shape);
     const rows = swapped(tensor, along);
@@ -138,8 +139,8 @@ export function sort(x: TensorLike, options: SortOptions = {}): Sorted {
  * @param options `descending: false` for the k smallest, the smallest first
  */
 export function topK(x: TensorLike, k: number, options: SortOptions = {}): Sorted {
-  const { axis = -1, descending = true } = options;
   return calledBy(topK, () => {
+    const { axis = -1, descending = true } = checkOptions("topK", options, ["axis", "descending"]);
     const tensor = toTensor("topK", x);
     const along = normalizeAxis("topK", axis, tensor.shape);
     checkWhole("topK", `k, of ${showShape(tensor.shape)} along axis ${along},`, k, 1, tensor.shape[along]!);

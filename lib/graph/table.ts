@@ -1,4 +1,4 @@
-import { VaeError } from "../errors.js";
+import { describe, VaeError } from "../errors.js";
 import { type Attributes, makeTensor, type Shape, showShape, type Tensor, type TensorType } from "./tensor.js";
 
 /** The kind of work that an op is; the compiler lowers family by family. */
@@ -143,7 +143,7 @@ export function checkFloat(operation: string, tensors: readonly Tensor[]): void 
 export function checkWhole(operation: string, what: string, value: number, low: number, high = Number.MAX_SAFE_INTEGER): void {
   if (!Number.isSafeInteger(value) || value < low || value > high) {
     const range = high === Number.MAX_SAFE_INTEGER ? `of at least ${low}` : `from ${low} to ${high}`;
-    throw new VaeError({ code: "argument", operation, expected: `${what} to be a whole number ${range}`, received: String(value) });
+    throw new VaeError({ code: "argument", operation, expected: `${what} to be a whole number ${range}`, received: describe(value) });
   }
 }
 

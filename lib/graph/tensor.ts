@@ -1,4 +1,4 @@
-import { VaeError } from "../errors.js";
+import { describe, VaeError } from "../errors.js";
 
 /** Element types. Arithmetic is float32; int32 holds indices, uint8 holds raw pixels. */
 export type DType = "float32" | "int32" | "uint8";
@@ -64,16 +64,22 @@ export function showShape(shape: Shape): string {
   return `[${shape.join(", ")}]`;
 }
 
-/** Throws unless every dimension is a whole number of at least 1. */
-export function checkShape(operation: string, shape: Shape): void {
-  if (!Array.isArray(shape) || !shape.every((dimension) => Number.isSafeInteger(dimension) && dimension >= 1)) {
-    throw new VaeError({
-      code: "shape",
-      operation,
-      expected: "a shape of whole numbers of at least 1",
-      received: Array.isArray(shape) ? showShape(shape) : String(shape),
-    });
+/** What a plan may hold in one buffer (native/plan_check.h). */
+const MOST_ELEMENTS = 2 ** 40;
+
+/** What would be a shape, in words, where the value is none; undefined where it is. */
+export function shapeInstead(value: unknown): string | undefined {
+  if (!Array.isArray(value) || !value.every((dimension) => Number.isSafeInteger(dimension) && dimension >= 1)) {
+    return "a shape of whole numbers of at least 1";
   }
+  return sizeOf(value) > MOST_ELEMENTS ? "a shape of at most 2^40 elements" : undefined;
+}
+
+/** Throws unless every dimension is a whole number of at least 1, and their product is one that can be computed with. */
+export function checkShape(operation: string, shape: Shape): void {
+  const expected = shapeInstead(shape);
+  if (expected === undefined) return;
+  throw new VaeError({ code: "shape", operation, expected, received: Array.isArray(shape) ? showShape(shape) : describe(shape) });
 }
 
 /** Every tensor that the outputs need, themselves included, in an order in which inputs come before their users. */

@@ -1,5 +1,6 @@
 // Small symmetric matrices by their triangular factor. Every function works on [..., n, n], a batch at a time.
 import { VaeError } from "../errors.js";
+import { checkOptions } from "./arguments.js";
 import { add, multiply } from "./binary.js";
 import { constant, toTensor } from "./leaves.js";
 import { matmul } from "./linear.js";
@@ -203,10 +204,10 @@ export function cholesky(a: TensorLike): Tensor {
  * ```
  */
 export function triangularSolve(l: TensorLike, b: TensorLike, options: { readonly transpose?: boolean | undefined } = {}): Tensor {
-  const { transpose = false } = options;
-  return calledBy(triangularSolve, () =>
-    makeNode(triangularRows.triangular_solve, [toTensor("triangularSolve", l), toTensor("triangularSolve", b)], { transpose }),
-  );
+  return calledBy(triangularSolve, () => {
+    const { transpose = false } = checkOptions("triangularSolve", options, ["transpose"]);
+    return makeNode(triangularRows.triangular_solve, [toTensor("triangularSolve", l), toTensor("triangularSolve", b)], { transpose });
+  });
 }
 
 /** log det a of symmetric positive definite a [..., n, n], as twice the sum of the logarithms of the diagonal of its {@link cholesky}: [...]. */

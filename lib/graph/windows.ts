@@ -1,6 +1,7 @@
 // Windows of images as an axis of their own, and their sum back into an image. Each is the other's derivative.
 import { VaeError } from "../errors.js";
-import { type Pair, spanOf, windowAxes } from "./convolution-geometry.js";
+import { checkOptions } from "./arguments.js";
+import { type Pair, pairOf, spanOf, windowAxes } from "./convolution-geometry.js";
 import { toTensor } from "./leaves.js";
 import { flatten, forEachIndex, stridesOf } from "./shape.js";
 import { calledBy, checkFloat, makeNode, type One, type OpCase, type Rows, real } from "./table.js";
@@ -29,7 +30,7 @@ function checkRank(operation: string, x: Tensor, rank: number, expected: string)
 }
 
 function windowsShape(operation: string, x: Shape, kernelSize: Pair, steps: WindowSteps): Shape {
-  const axes = windowAxes(operation, x.slice(1, 3), kernelSize, { ...steps, padding: "valid" }, `images ${showShape(x)}`);
+  const axes = windowAxes(operation, x.slice(1, 3), kernelSize, { ...steps, padding: "valid" }, x[3]!, `images ${showShape(x)}`);
   return [x[0]!, axes[0]!.output, axes[1]!.output, ...kernelSize, x[3]!];
 }
 
@@ -130,8 +131,9 @@ export const windowRows: Rows<WindowSignatures> = {
   },
 };
 
-function pairOf(value: number | Pair | undefined): Pair {
-  return Object.freeze(typeof value === "object" ? ([value[0], value[1]] as const) : ([value ?? 1, value ?? 1] as const));
+/** The steps as the nodes are told them. */
+function stepsOf(operation: string, { stride = 1, dilation = 1 }: WindowSteps): WindowAttributes {
+  return { stride: pairOf(operation, "stride", stride), dilation: pairOf(operation, "dilation", dilation) };
 }
 
 /**
@@ -140,17 +142,19 @@ function pairOf(value: number | Pair | undefined): Pair {
  *
  * @throws VaeError "shape" where the kernel does not fit
  */
-export function unfold(x: TensorLike, { kernelSize, stride, dilation }: WindowSteps & { readonly kernelSize: Pair }): Tensor {
+export function unfold(x: TensorLike, options: WindowSteps & { readonly kernelSize: Pair }): Tensor {
   return calledBy(unfold, () => {
-    const attributes = { kernelSize: pairOf(kernelSize), stride: pairOf(stride), dilation: pairOf(dilation) };
-    return makeNode(windowRows.unfold, [toTensor("unfold", x)], attributes);
+    checkOptions("unfold", options, ["kernelSize", "stride", "dilation"]);
+    const kernelSize = pairOf("unfold", "kernelSize", options.kernelSize);
+    return makeNode(windowRows.unfold, [toTensor("unfold", x)], { kernelSize, ...stepsOf("unfold", options) });
   });
 }
 
 /** The sum of windows [N, OH, OW, kh, kw, C], each at its place: [N, ...inputSize, C]. The derivative of {@link unfold}. */
-export function fold(windows: TensorLike, { inputSize, stride, dilation }: WindowSteps & { readonly inputSize: Pair }): Tensor {
+export function fold(windows: TensorLike, options: WindowSteps & { readonly inputSize: Pair }): Tensor {
   return calledBy(fold, () => {
-    const attributes = { inputSize: pairOf(inputSize), stride: pairOf(stride), dilation: pairOf(dilation) };
-    return makeNode(windowRows.fold, [toTensor("fold", windows)], attributes);
+    checkOptions("fold", options, ["inputSize", "stride", "dilation"]);
+    const inputSize = pairOf("fold", "inputSize", options.inputSize);
+    return makeNode(windowRows.fold, [toTensor("fold", windows)], { inputSize, ...stepsOf("fold", options) });
   });
 }

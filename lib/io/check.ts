@@ -43,6 +43,11 @@ export async function checkValues(dataset: Dataset, range: ValueRange | undefine
   }
 }
 
+/** Index of the first NaN or infinity, or -1. */
+export function firstNotFinite(values: Float32Array): number {
+  return firstOutside(values, 0, values.length, FINITE);
+}
+
 /** Index of the first value that is not in [low, high], or -1. NaN is never in it. */
 function firstOutside(data: Float32Array | Uint8Array, begin: number, end: number, { low, high }: ValueRange): number {
   for (let index = begin; index < end; index++) {

@@ -1,5 +1,5 @@
 import { VaeError } from "../errors.js";
-import { fileError } from "./files.js";
+import { fileError, sourceOf } from "./files.js";
 import { readSafetensors, type StoredTensor, writeSafetensors } from "./safetensors.js";
 
 /** Anything that JSON can hold. */
@@ -50,7 +50,7 @@ export async function saveCheckpoint(path: string, checkpoint: Checkpoint, opera
  * @throws VaeError `"file"` for a file that is missing, truncated, corrupt, not a checkpoint, or of an unknown version.
  */
 export async function loadCheckpoint(path: string, operation = "load"): Promise<Required<Checkpoint>> {
-  const source = { operation, path };
+  const source = sourceOf(operation, path);
   const { tensors, metadata } = await readSafetensors(path, operation);
   const text = metadata[KEY];
   if (text === undefined) {

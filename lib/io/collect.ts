@@ -1,5 +1,5 @@
-import { types } from "node:util";
-import { VaeError } from "../errors.js";
+import { describe, VaeError } from "../errors.js";
+import { checkAttached } from "../graph/arguments.js";
 import { type Shape, showShape, sizeOf } from "../graph/tensor.js";
 
 /** Several rows at once: row-major values, or one array-like per row. */
@@ -31,9 +31,8 @@ export class RowCollector {
       return;
     }
     if (!Array.isArray(batch)) throw this.wrong(where, "a Float32Array, a Uint8Array or an array of rows", describe(batch));
-    batch.forEach((row, rowIndex) => {
-      this.addRow(row, where === "" ? `row ${rowIndex}` : `${where}, row ${rowIndex}`);
-    });
+    // Not forEach(), which passes over the holes of a sparse array.
+    for (const [index, row] of batch.entries()) this.addRow(row, where === "" ? `row ${index}` : `${where}, row ${index}`);
   }
 
   /** The rows so far, in an array of exactly their size. */
@@ -66,8 +65,10 @@ export class RowCollector {
         ...(batched ? { hint: "an array holds rows; for batches pass an iterator: batches.values()" } : {}),
       });
     }
-    if (typeof row[0] !== "number") {
-      throw this.wrong(where, `an array of ${this.size} numbers`, `an array with ${describe(row[0])}`, "convert texts with Number");
+    const place = firstNotNumber(row);
+    if (place >= 0) {
+      const received = `an array with ${describe(row[place])} at index ${place}`;
+      throw this.wrong(where, `an array of ${this.size} numbers`, received, "convert texts with Number, and fill in missing values");
     }
     this.append(row as ArrayLike<number>, row instanceof Uint8Array, where);
   }
@@ -114,29 +115,11 @@ function isArrayLike(value: unknown): value is ArrayLike<unknown> {
   return typeof value === "object" && value !== null && "length" in value && typeof value.length === "number";
 }
 
-function describe(value: unknown): string {
-  if (value === null || value === undefined) return String(value);
-  return typeof value === "object" ? `a ${value.constructor?.name ?? "object"}` : `${typeof value} ${String(value)}`;
-}
-
-/**
- * Throws `"detached"` when the array's buffer was transferred (to a worker, by `structuredClone`) or resized below it.
- * An array that is merely empty passes.
- */
-export function checkAttached(operation: string, array: ArrayBufferView, what = "the data"): void {
-  if (array.byteLength > 0) return;
-  try {
-    // Like every method of a typed array, at() refuses a buffer that is gone or too short, and tells it from an empty one.
-    if (types.isTypedArray(array)) array.at(0);
-  } catch (cause) {
-    throw new VaeError({
-      code: "detached",
-      operation,
-      problem: `the buffer of ${what} was transferred or resized`,
-      hint: "pass a copy (array.slice()), or put the data on a SharedArrayBuffer",
-      cause,
-    });
-  }
+/** Index of the first element that is no number, or -1. Those of a typed array are all alike. */
+function firstNotNumber(row: ArrayLike<unknown>): number {
+  const end = ArrayBuffer.isView(row) ? Math.min(1, row.length) : row.length;
+  for (let index = 0; index < end; index++) if (typeof row[index] !== "number") return index;
+  return -1;
 }
 
 /** How many rows a number of values makes; throws where it is no whole number. */

@@ -51,7 +51,7 @@ export class NumberColumn implements Column {
     if (!standardize) return [{ name, mean: 0, standardDeviation: 1, value: (row) => values[row]! }];
     const mean = average(values);
     const deviation = Math.sqrt(average(values.map((value) => (value - mean) ** 2)));
-    // A constant column has nothing to divide by: it becomes zeros.
+    // A constant column has nothing to divide by, since its average is the constant itself: it becomes zeros.
     const standardDeviation = deviation > 0 ? deviation : 1;
     return [{ name, mean, standardDeviation, value: (row) => (values[row]! - mean) / standardDeviation }];
   }
@@ -106,6 +106,8 @@ function byText([a]: readonly [string, number], [b]: readonly [string, number]):
   return a < b ? -1 : 1;
 }
 
+/** Summed up relative to the first value: exact where all are equal, and good to the digits where they differ little. */
 function average(values: readonly number[]): number {
-  return values.length === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) / values.length;
+  const [first = 0] = values;
+  return first + values.reduce((sum, value) => sum + (value - first), 0) / Math.max(1, values.length);
 }

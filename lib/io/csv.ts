@@ -2,10 +2,12 @@ import { createReadStream } from "node:fs";
 import { pipeline } from "node:stream";
 import { CsvError, type Info, parse } from "csv-parse";
 import { VaeError } from "../errors.js";
+import { Fields } from "../graph/arguments.js";
 import { noRows } from "./collect.js";
 import { CategoryColumn, type Column, isMissing, type Missing, NumberColumn } from "./columns.js";
 import type { Dataset } from "./dataset.js";
-import { fileError, fileSystemError, type Source } from "./files.js";
+import { fileError, fileSystemError, type Source, sourceOf } from "./files.js";
+import { nameOption, namesOption } from "./options.js";
 
 /** What a CSV file is read with. */
 export interface CsvOptions {
@@ -42,13 +44,13 @@ export interface CsvDataset extends Dataset {
  *   `"argument"` for columns that are not in it; `"data"` when no rows are left.
  */
 export async function csv(path: string, options: CsvOptions = {}): Promise<CsvDataset> {
-  const source = { operation: "datasets.csv", path };
-  const { missing = "error", standardize = false } = options;
+  const source = sourceOf("datasets.csv", path);
+  const layout = readLayout(source.operation, options);
+  const { header, missing, standardize } = layout;
   let table: Table | undefined;
-  for await (const { record, info } of readRecords(source, options)) {
+  for await (const { record, info } of readRecords(source, layout)) {
     if (table === undefined) {
-      const header = options.header ?? true;
-      table = new Table(header ? record : record.map((_, index) => String(index)), options, source);
+      table = new Table(header ? record : record.map((_, index) => String(index)), layout, source);
       if (header) continue;
     }
     table.add(record, info.lines, missing);
@@ -57,12 +59,46 @@ export async function csv(path: string, options: CsvOptions = {}): Promise<CsvDa
   return table.finish(missing, standardize, path);
 }
 
+/** Checked options, with their defaults. */
+interface Layout {
+  readonly columns: readonly string[] | undefined;
+  readonly label: string | undefined;
+  readonly categorical: readonly string[];
+  readonly delimiter: string;
+  readonly header: boolean;
+  readonly missing: Missing;
+  readonly standardize: boolean;
+}
+
+function readLayout(operation: string, options: CsvOptions): Layout {
+  const fields = new Fields(operation, options);
+  const layout = {
+    columns: namesOption(fields, "columns"),
+    label: nameOption(fields, "label"),
+    categorical: namesOption(fields, "categorical") ?? [],
+    delimiter: nameOption(fields, "delimiter") ?? ",",
+    header: fields.boolean("header", true),
+    missing: missingOption(fields),
+    standardize: fields.boolean("standardize", false),
+  };
+  if (layout.delimiter === "") throw fields.wrong("delimiter", "at least one character");
+  fields.finish();
+  return layout;
+}
+
+function missingOption(fields: Fields): Missing {
+  const value = fields.raw("missing") ?? "error";
+  if (value === "error" || value === "mean" || value === "drop") return value;
+  if (typeof value === "number" && Number.isFinite(Math.fround(value))) return value;
+  throw fields.wrong("missing", '"error", "mean", "drop" or a number that fits a float32');
+}
+
 interface CsvRecord {
   readonly record: readonly string[];
   readonly info: Info;
 }
 
-async function* readRecords(source: Source, { delimiter = "," }: CsvOptions): AsyncGenerator<CsvRecord> {
+async function* readRecords(source: Source, { delimiter }: Layout): AsyncGenerator<CsvRecord> {
   const parser = parse({ delimiter, bom: true, info: true, skip_empty_lines: true, trim: true });
   try {
     // pipeline() hands a failed read on to the parser, and closes the file when the loop is left early.
@@ -91,7 +127,7 @@ class Table {
 
   constructor(
     names: readonly string[],
-    { columns, label, categorical = [] }: CsvOptions,
+    { columns, label, categorical }: Layout,
     private readonly source: Source,
   ) {
     const repeated = names.find((name, index) => names.indexOf(name) !== index);
@@ -108,6 +144,14 @@ class Table {
       });
     };
     const used = columns ?? names.filter((name) => name !== label);
+    if (used.length === 0) {
+      throw new VaeError({
+        code: "argument",
+        operation: source.operation,
+        expected: "at least one column beside the label",
+        received: "none",
+      });
+    }
     const unused = categorical.find((name) => !used.includes(name));
     if (unused !== undefined) {
       place(unused);

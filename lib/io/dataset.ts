@@ -1,9 +1,10 @@
 import { types } from "node:util";
-import { VaeError } from "../errors.js";
-import { checkShape, type Shape, showShape, sizeOf } from "../graph/tensor.js";
-import { type Batch, checkAttached, countRows, noRows, RowCollector } from "./collect.js";
+import { describe, VaeError } from "../errors.js";
+import { checkAttached } from "../graph/arguments.js";
+import { checkShape, type Shape, sameShape, shapeInstead, showShape, sizeOf } from "../graph/tensor.js";
+import { type Batch, countRows, noRows, RowCollector } from "./collect.js";
 
-export { type Batch, checkAttached } from "./collect.js";
+export type { Batch } from "./collect.js";
 
 /** Rows in memory: what every loader of `datasets` returns and every verb of a model takes. */
 export interface Dataset {
@@ -22,21 +23,28 @@ export interface Dataset {
   readonly name: string;
 }
 
-/** Whatever holds rows. An array is an array of rows; for batches pass an iterator, such as `batches.values()`. */
+/**
+ * Whatever holds rows. An array is an array of rows; for batches pass an iterator, such as `batches.values()`.
+ *
+ * Leave typed arrays and data sets alone until the promise of the call resolves: typed arrays above 8 MiB, those on a
+ * `SharedArrayBuffer` and data sets are used in place, since copying them would hold up the event loop. Smaller typed arrays, and
+ * rows in arrays, are copied at once.
+ */
 export type DataSource = Batch | Dataset | Iterable<Batch> | AsyncIterable<Batch>;
 
 /** The sources whose rows are there at once. */
 export type ImmediateSource = Batch | Dataset | Iterable<Batch>;
 
-/** About what is copied in 5 ms. */
+/** About what is copied in 10 ms, most of which goes into fresh memory. */
 const COPIED_BYTES = 8 << 20;
 
 /**
  * Rows of any source as a {@link Dataset} with rows of `rowShape`.
  *
  * - A typed array of up to 8 MiB is copied, so that the caller may change or transfer it at once. A larger one is used in
- *   place, because copying it would hold up the event loop: leave it alone while it is needed; when its buffer is
- *   transferred meanwhile, that is `"detached"`. One on a `SharedArrayBuffer` is always used in place.
+ *   place, because copying it would hold up the event loop (for a third of a second in the case of MNIST as floats): leave it
+ *   alone while it is needed; when its buffer is transferred meanwhile, that is `"detached"`. One on a `SharedArrayBuffer` is
+ *   always used in place.
  * - A `Dataset` is used as it is. Its rows may be shaped otherwise as long as the values stand in the same order: `[784]`,
  *   `[28, 28]` and `[28, 28, 1]` are alike, `[3, 32, 32]` and `[32, 32, 3]` are not.
  * - Iterables are read to their end into memory that grows by half as needed, then trimmed. Async ones give a promise.
@@ -61,10 +69,43 @@ export function toDataset(source: DataSource, rowShape: Shape, operation: string
   throw notASource(source, operation);
 }
 
-/** True for anything with the parts of a {@link Dataset}. */
+/** True for anything that means to be a {@link Dataset}; {@link checkDataset} says whether it is one. */
 export function isDataset(value: unknown): value is Dataset {
-  return typeof value === "object" && value !== null && "data" in value && "rows" in value && "shape" in value;
+  return typeof value === "object" && value !== null && "data" in value && ("rows" in value || "shape" in value);
 }
+
+/**
+ * Throws unless the parts of a data set are there and fit together.
+ *
+ * @throws VaeError `"argument"`, `"dtype"`, `"shape"`, `"data"` or `"detached"`
+ */
+export function checkDataset(dataset: Dataset, operation: string): void {
+  if (!isDataset(dataset)) {
+    throw new VaeError({ code: "argument", operation, expected: "a Dataset, as datasets.* load it", received: describe(dataset) });
+  }
+  const { data, rows, shape, labels, name = UNNAMED } = dataset;
+  if (!(data instanceof Float32Array || data instanceof Uint8Array)) throw notValues(data, `the data of ${name}`, operation);
+  checkAttached(operation, data, name);
+  if (shapeInstead(shape) !== undefined) {
+    throw new VaeError({ code: "shape", operation, expected: `the shape of rows in ${name}`, received: describe(shape) });
+  }
+  if (!Number.isSafeInteger(rows) || rows < 0) {
+    throw new VaeError({ code: "argument", operation, expected: `the number of rows in ${name}`, received: describe(rows) });
+  }
+  const values = rows * sizeOf(shape);
+  if (data.length === values && (labels === undefined || labels.length === rows)) return;
+  const withLabels = (count: number | undefined): string => (labels === undefined ? "" : ` and ${count} labels`);
+  throw new VaeError({
+    code: "shape",
+    operation,
+    problem: `${name} does not hold as much as it says`,
+    expected: `${values} values${withLabels(rows)} for ${rows} rows of ${showShape(shape)}`,
+    received: `${data.length} values${withLabels(labels?.length)}`,
+  });
+}
+
+/** What a data set is called that has no name. */
+const UNNAMED = "Dataset";
 
 function fromValues(source: Float32Array | Uint8Array, shape: Shape, operation: string): Dataset {
   checkAttached(operation, source);
@@ -78,9 +119,8 @@ function fromValues(source: Float32Array | Uint8Array, shape: Shape, operation: 
 }
 
 function fromDataset(source: Dataset, shape: Shape, operation: string): Dataset {
-  const { data, rows, name, labels } = source;
-  if (!(data instanceof Float32Array || data instanceof Uint8Array)) throw notASource(data, operation);
-  checkAttached(operation, data, name);
+  checkDataset(source, operation);
+  const { rows, name = UNNAMED } = source;
   const compact = (dimensions: Shape) => dimensions.filter((dimension) => dimension !== 1).join();
   const flat = source.shape.length === 1 || shape.length === 1;
   if (sizeOf(source.shape) !== sizeOf(shape) || !(flat || compact(source.shape) === compact(shape))) {
@@ -94,16 +134,7 @@ function fromDataset(source: Dataset, shape: Shape, operation: string): Dataset 
     });
   }
   if (rows === 0) throw noRows(operation);
-  if (data.length !== rows * sizeOf(shape) || (labels !== undefined && labels.length !== rows)) {
-    throw new VaeError({
-      code: "shape",
-      operation,
-      problem: `${name} does not hold as much as it says`,
-      expected: `${rows * sizeOf(shape)} values${labels === undefined ? "" : ` and ${rows} labels`} for ${rows} rows of ${showShape(shape)}`,
-      received: `${data.length} values${labels === undefined ? "" : ` and ${labels.length} labels`}`,
-    });
-  }
-  return source.shape.join() === shape.join() ? source : { ...source, shape };
+  return source.name === name && sameShape(source.shape, shape) ? source : { ...source, name, shape };
 }
 
 function fromBatches(batches: Iterable<Batch>, shape: Shape, operation: string, name: string): Dataset {
@@ -120,17 +151,24 @@ async function fromAsyncBatches(batches: AsyncIterable<Batch>, shape: Shape, ope
 
 function notASource(source: unknown, operation: string): VaeError {
   const expected = "a Float32Array, a Uint8Array, an array of rows, an (async) iterable of batches, or a Dataset";
-  if (ArrayBuffer.isView(source)) {
-    const hint = source instanceof Uint8ClampedArray ? "new Uint8Array(data)" : "Float32Array.from(data)";
-    return new VaeError({ code: "dtype", operation, expected, received: `a ${source.constructor.name}`, hint: `convert it: ${hint}` });
-  }
-  const received = source === null || typeof source !== "object" ? `${typeof source} ${String(source)}` : `a ${source.constructor?.name}`;
+  if (ArrayBuffer.isView(source)) return wrongElements(source, expected, operation);
   const hints: Readonly<Record<string, string>> = {
     string: "load a file first, for example with await datasets.csv(path)",
     Promise: "await it first",
   };
   const hint = types.isPromise(source) ? hints.Promise : hints[typeof source];
-  return new VaeError({ code: "argument", operation, expected, received, ...(hint === undefined ? {} : { hint }) });
+  return new VaeError({ code: "argument", operation, expected, received: describe(source), ...(hint === undefined ? {} : { hint }) });
+}
+
+function notValues(data: unknown, what: string, operation: string): VaeError {
+  const expected = `${what} as a Float32Array or a Uint8Array`;
+  if (ArrayBuffer.isView(data)) return wrongElements(data, expected, operation);
+  return new VaeError({ code: "argument", operation, expected, received: describe(data) });
+}
+
+function wrongElements(array: ArrayBufferView, expected: string, operation: string): VaeError {
+  const hint = array instanceof Uint8ClampedArray ? "new Uint8Array(data)" : "Float32Array.from(data)";
+  return new VaeError({ code: "dtype", operation, expected, received: describe(array), hint: `convert it: ${hint}` });
 }
 
 function isIterable(value: unknown): value is Iterable<Batch> {

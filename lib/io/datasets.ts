@@ -8,7 +8,7 @@ import { npy, npz } from "./npy.js";
 
 /**
  * Rows of the given shape from a typed array, an array of rows, an iterable of batches or, as a promise, an async iterable
- * of batches. Typed arrays are copied.
+ * of batches. Typed arrays of up to 8 MiB are copied, larger ones are used in place: they are the data set's memory.
  *
  * @throws VaeError `"shape"`, `"data"`, `"dtype"`, `"detached"` or `"argument"`, saying which row or batch does not fit.
  */

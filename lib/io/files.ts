@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { VaeError } from "../errors.js";
+import { describe, VaeError } from "../errors.js";
 
 /** One call of `read` may not ask for 2 GiB or more on every platform. */
 const CHUNK_BYTES = 1 << 30;
@@ -12,6 +12,12 @@ export interface Source {
   readonly operation: string;
   /** The file as the caller named it. */
   readonly path: string;
+}
+
+/** What is read or written, for the errors of a verb; throws `"argument"` for what is no path. */
+export function sourceOf(operation: string, path: unknown, kind: "file" | "folder" = "file"): Source {
+  if (typeof path === "string" && path !== "") return { operation, path };
+  throw new VaeError({ code: "argument", operation, expected: `the path of a ${kind}`, received: describe(path) });
 }
 
 /** A {@link VaeError} with code `"file"` whose problem names the file. */
@@ -85,7 +91,7 @@ export async function writeAtomically(source: Source, parts: readonly Uint8Array
     await rename(temporary, source.path);
     await syncFolder(dirname(source.path));
   } catch (cause) {
-    await rm(temporary, { force: true });
+    await rm(temporary, { force: true }).catch(() => undefined); // what went wrong first is what is told
     throw fileSystemError(source, cause);
   }
 }

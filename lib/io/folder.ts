@@ -2,9 +2,10 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import type { Sharp } from "sharp";
 import { VaeError } from "../errors.js";
-import { checkShape, sizeOf } from "../graph/tensor.js";
+import { Fields } from "../graph/arguments.js";
+import { sizeOf } from "../graph/tensor.js";
 import type { Dataset } from "./dataset.js";
-import { fileError, fileSystemError, type Source } from "./files.js";
+import { fileError, fileSystemError, type Source, sourceOf } from "./files.js";
 
 /** What a folder of images is read with. */
 export interface ImagesOptions {
@@ -35,15 +36,10 @@ const AT_ONCE = 16;
  * @throws VaeError `"file"` naming the file that cannot be decoded, or for a folder that is missing or without images.
  */
 export async function images(folder: string, options: ImagesOptions): Promise<Dataset> {
-  const source = { operation: "datasets.images", path: folder };
-  const { size, channels = 3, labels, resize = "cover" } = options;
-  checkShape(source.operation, size);
-  if (size.length !== 2 || ![1, 3].includes(channels)) {
-    const received = `${JSON.stringify(size)} and ${channels}`;
-    throw new VaeError({ code: "argument", operation: source.operation, expected: "size [height, width] and channels 1 or 3", received });
-  }
-  const names = await listImages(source, options.recursive ?? labels === "folder");
-  const classes = labels === "folder" ? folderLabels(names, source) : {};
+  const source = sourceOf("datasets.images", folder, "folder");
+  const { size, channels, labelled, recursive, resize } = readOptions(source.operation, options);
+  const names = await listImages(source, recursive);
+  const classes = labelled ? folderLabels(names, source) : {};
   const open = await loadSharp(source.operation);
   const [height, width] = size;
   const shape = [height, width, channels];
@@ -66,6 +62,20 @@ export async function images(folder: string, options: ImagesOptions): Promise<Da
     for (const result of await Promise.allSettled(batch)) if (result.status === "rejected") throw result.reason;
   }
   return { data, rows: names.length, shape, ...classes, name: folder };
+}
+
+function readOptions(operation: string, options: ImagesOptions) {
+  const fields = new Fields(operation, options);
+  const given: unknown = fields.raw("size");
+  if (!Array.isArray(given) || given.length !== 2) throw fields.wrong("size", "[height, width]");
+  const [height, width] = fields.shape("size");
+  const channels: unknown = fields.raw("channels") ?? 3;
+  if (channels !== 1 && channels !== 3) throw fields.wrong("channels", "1 or 3");
+  const labelled = fields.raw("labels") !== undefined && fields.choice("labels", ["folder"]) === "folder";
+  const recursive = fields.boolean("recursive", labelled);
+  const resize = fields.choice("resize", ["cover", "contain", "fill"], "cover");
+  fields.finish();
+  return { size: [height!, width!] as const, channels, labelled, recursive, resize };
 }
 
 /** Opens an image file or raw pixels. */

@@ -1,10 +1,11 @@
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
+import { Fields } from "../graph/arguments.js";
 import { type Shape, sizeOf } from "../graph/tensor.js";
 import { noRows } from "./collect.js";
 import type { Dataset } from "./dataset.js";
 import { decodeElements, type ElementType, elements } from "./elements.js";
-import { fileError, readBytes, type Source } from "./files.js";
+import { fileError, readBytes, type Source, sourceOf } from "./files.js";
 
 /** What an IDX file is read with. */
 export interface IdxOptions {
@@ -31,8 +32,11 @@ const ELEMENT_TYPES: Readonly<Record<number, ElementType>> = {
  *
  * @throws VaeError `"file"`, naming file, byte offset, what was expected there and what was found.
  */
-export async function idx(path: string, { labels }: IdxOptions = {}): Promise<Dataset> {
-  const source = { operation: "datasets.idx", path };
+export async function idx(path: string, options: IdxOptions = {}): Promise<Dataset> {
+  const source = sourceOf("datasets.idx", path);
+  const fields = new Fields(source.operation, options);
+  const labels = fields.raw("labels");
+  fields.finish();
   const { type, shape, values } = await readIdx(source, [2, 3, 4]);
   const [rows = 0, ...rowShape] = shape;
   if (rows === 0 || sizeOf(rowShape) === 0) throw noRows(source.operation);
@@ -40,7 +44,7 @@ export async function idx(path: string, { labels }: IdxOptions = {}): Promise<Da
     data: type === "uint8" ? decodeElements(values, type, "uint8") : decodeElements(values, type, "float32", false),
     rows,
     shape: rowShape.length === 2 ? [...rowShape, 1] : rowShape,
-    labels: labels === undefined ? undefined : await readLabels({ operation: source.operation, path: labels }, rows, path),
+    labels: labels === undefined ? undefined : await readLabels(sourceOf(source.operation, labels), rows, path),
     name: path,
   };
 }

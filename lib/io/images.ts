@@ -1,6 +1,7 @@
-import { VaeError } from "../errors.js";
-import { checkShape, showShape, sizeOf } from "../graph/tensor.js";
-import { writeAtomically } from "./files.js";
+import { describe, VaeError } from "../errors.js";
+import { Fields } from "../graph/arguments.js";
+import { sizeOf } from "../graph/tensor.js";
+import { sourceOf, writeAtomically } from "./files.js";
 import { loadSharp } from "./folder.js";
 
 /** How images are laid out on a sheet. */
@@ -42,15 +43,14 @@ export type SheetRows = Pixels | { readonly pairs: readonly [Pixels, Pixels] };
  * ```
  * @throws VaeError `"shape"` for data that are not whole images, `"argument"` for options out of range.
  */
-export function imageSheet(rows: SheetRows, options: SheetOptions): Sheet {
-  const operation = "imageSheet";
-  const { shape, background = 48, gap = 2 } = options;
-  checkShape(operation, shape);
-  const [height, width, channels] = shape;
-  if (shape.length !== 3 || (channels !== 1 && channels !== 3)) {
-    throw new VaeError({ code: "shape", operation, expected: "images of shape [height, width, 1 or 3]", received: showShape(shape) });
-  }
-  const lists = "pairs" in rows ? rows.pairs : [rows];
+export function imageSheet(rows: SheetRows, options: SheetOptions, operation = "imageSheet"): Sheet {
+  const fields = new Fields(operation, options);
+  const whole = (name: string, minimum: number, maximum: number, fallback: number): number =>
+    fields.number(name, { minimum, maximum, integer: true }, fallback);
+  const [height = 0, width = 0, channels, ...rest] = fields.shape("shape");
+  if ((channels !== 1 && channels !== 3) || rest.length > 0) throw fields.wrong("shape", "[height, width, 1 or 3]", "", "shape");
+  const shape = [height, width, channels] as const;
+  const lists = listsOf(rows, operation);
   const counts = lists.map((list) => list.length / sizeOf(shape));
   const [count = 0] = counts;
   if (!Number.isInteger(count) || count < 1 || counts.some((other) => other !== count)) {
@@ -61,10 +61,11 @@ export function imageSheet(rows: SheetRows, options: SheetOptions): Sheet {
       received: lists.map((list) => `${list.length} values`).join(" and "),
     });
   }
-  const scale = whole(operation, "scale", options.scale ?? Math.max(1, Math.round(64 / Math.max(height, width))), 1, 64);
-  const columns = Math.min(count, whole(operation, "columns", options.columns ?? Math.ceil(Math.sqrt(count)), 1, 1e6));
-  whole(operation, "gap", gap, 0, 1000);
-  whole(operation, "background", background, 0, 255);
+  const scale = whole("scale", 1, 64, Math.max(1, Math.round(64 / Math.max(height, width))));
+  const columns = Math.min(count, whole("columns", 1, 1e6, Math.ceil(Math.sqrt(count))));
+  const gap = whole("gap", 0, 1000, 2);
+  const background = whole("background", 0, 255, 48);
+  fields.finish();
 
   const lines = Math.ceil(count / columns);
   const cell = { width: width * scale + gap, height: height * scale + gap };
@@ -89,6 +90,15 @@ export function imageSheet(rows: SheetRows, options: SheetOptions): Sheet {
     }
   });
   return { width: sheetWidth, height: sheetHeight, channels, data };
+}
+
+function listsOf(rows: SheetRows, operation: string): readonly Pixels[] {
+  const paired = typeof rows === "object" && rows !== null && "pairs" in rows;
+  const lists: unknown = paired ? rows.pairs : [rows];
+  const isPixels = (list: unknown): list is Pixels => list instanceof Float32Array || list instanceof Uint8Array;
+  if (Array.isArray(lists) && lists.length === (paired ? 2 : 1) && lists.every(isPixels)) return lists;
+  const expected = "a Float32Array or Uint8Array of images, or { pairs } of two of them";
+  throw new VaeError({ code: "argument", operation, expected, received: describe(rows) });
 }
 
 /** Nearest neighbour: the pixels of small images stay what the model made them, with nothing made up in between. */
@@ -120,10 +130,11 @@ function paint(
  * @throws VaeError `"file"` when it cannot be written.
  */
 export async function writePng(path: string, { width, height, channels, data }: Sheet, operation = "writePng"): Promise<void> {
+  const target = sourceOf(operation, path);
   const open = await loadSharp(operation);
   const image = open(data, { raw: { width, height, channels } });
   const bytes = await (channels === 1 ? image.toColourspace("b-w") : image).png({ compressionLevel: 9 }).toBuffer();
-  await writeAtomically({ operation, path }, [bytes]);
+  await writeAtomically(target, [bytes]);
 }
 
 /**
@@ -132,16 +143,5 @@ export async function writePng(path: string, { width, height, channels, data }: 
  * @throws VaeError as the two do.
  */
 export async function saveImages(path: string, rows: SheetRows, options: SheetOptions): Promise<void> {
-  await writePng(path, imageSheet(rows, options), "saveImages");
-}
-
-function whole(operation: string, name: string, value: number, low: number, high: number): number {
-  if (Number.isInteger(value) && value >= low && value <= high) return value;
-  throw new VaeError({
-    code: "argument",
-    operation,
-    problem: name,
-    expected: `a whole number from ${low} to ${high}`,
-    received: String(value),
-  });
+  await writePng(path, imageSheet(rows, options, "saveImages"), "saveImages");
 }

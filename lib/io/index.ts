@@ -1,7 +1,7 @@
 export { checkFinite, checkRange, checkValues, type ValueRange } from "./check.js";
 export { type Checkpoint, type JsonValue, loadCheckpoint, saveCheckpoint } from "./checkpoint.js";
 export type { CsvDataset, CsvOptions } from "./csv.js";
-export { type Batch, checkAttached, type DataSource, type Dataset, type ImmediateSource, isDataset, toDataset } from "./dataset.js";
+export { type Batch, type DataSource, type Dataset, type ImmediateSource, isDataset, toDataset } from "./dataset.js";
 export { datasets } from "./datasets.js";
 export type { ImagesOptions } from "./folder.js";
 export type { IdxOptions } from "./idx.js";

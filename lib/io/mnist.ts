@@ -1,6 +1,7 @@
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { VaeError } from "../errors.js";
+import { Fields } from "../graph/arguments.js";
 import type { Dataset } from "./dataset.js";
 import { idx } from "./idx.js";
 import { subset } from "./subset.js";
@@ -19,17 +20,16 @@ export interface MnistOptions {
  *
  * @throws VaeError `"file"` when the package is not installed, `"argument"` for a limit that is no number of images.
  */
-export async function mnist({ train = true, limit }: MnistOptions = {}): Promise<Dataset> {
+export async function mnist(options: MnistOptions = {}): Promise<Dataset> {
+  const fields = new Fields("datasets.mnist", options);
+  const train = fields.boolean("train", true);
+  const limited = fields.raw("limit") !== undefined;
+  fields.finish();
   const folder = join(packageFolder(), "data");
   const prefix = train ? "train" : "t10k";
   const digits = await idx(join(folder, `${prefix}-images-idx3-ubyte`), { labels: join(folder, `${prefix}-labels-idx1-ubyte`) });
   const named = { ...digits, name: train ? "MNIST training images" : "MNIST test images" };
-  if (limit === undefined || limit === digits.rows) return named;
-  if (!Number.isInteger(limit) || limit < 1 || limit > digits.rows) {
-    const expected = `a limit from 1 to ${digits.rows}`;
-    throw new VaeError({ code: "argument", operation: "datasets.mnist", expected, received: String(limit) });
-  }
-  return subset(named, { end: limit });
+  return limited ? subset(named, { end: fields.number("limit", { minimum: 1, maximum: digits.rows, integer: true }) }) : named;
 }
 
 /** Beside node-vae, or where the program runs: package managers that do not hoist put it only there. */

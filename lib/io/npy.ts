@@ -1,9 +1,11 @@
 import { type FlateError, type Unzipped, unzip } from "fflate";
+import { Fields } from "../graph/arguments.js";
 import { type DType, type Shape, showShape, sizeOf } from "../graph/tensor.js";
 import { noRows } from "./collect.js";
 import type { Dataset } from "./dataset.js";
 import { type DTypeArrays, decodeElements, ElementRangeError, type ElementType, elements, makeArray } from "./elements.js";
-import { fileError, readBytes, type Source } from "./files.js";
+import { fileError, readBytes, type Source, sourceOf } from "./files.js";
+import { nameOption } from "./options.js";
 
 /** What an NPY file is read with. */
 export interface NpyOptions {
@@ -43,11 +45,14 @@ const ELEMENT_TYPES: Readonly<Record<string, ElementType>> = {
  *
  * @throws VaeError `"file"` for a file that is missing, truncated, of another kind or with an unknown element type.
  */
-export async function npy(path: string, { labels }: NpyOptions = {}): Promise<Dataset> {
-  const source = { operation: "datasets.npy", path };
+export async function npy(path: string, options: NpyOptions = {}): Promise<Dataset> {
+  const source = sourceOf("datasets.npy", path);
+  const fields = new Fields(source.operation, options);
+  const labels = fields.raw("labels");
+  fields.finish();
   const dataset = toRows(parseNpy(await readBytes(source), source), source);
   if (labels === undefined) return dataset;
-  const labelSource = { ...source, path: labels };
+  const labelSource = sourceOf(source.operation, labels);
   return { ...dataset, labels: toLabels(parseNpy(await readBytes(labelSource), labelSource), dataset.rows, labelSource) };
 }
 
@@ -57,8 +62,12 @@ export async function npy(path: string, { labels }: NpyOptions = {}): Promise<Da
  *
  * @throws VaeError `"file"` as {@link npy} does, and for a name that is not in the archive, listing those that are.
  */
-export async function npz(path: string, { key, labels }: NpzOptions = {}): Promise<Dataset> {
-  const source = { operation: "datasets.npz", path };
+export async function npz(path: string, options: NpzOptions = {}): Promise<Dataset> {
+  const source = sourceOf("datasets.npz", path);
+  const fields = new Fields(source.operation, options);
+  const key = nameOption(fields, "key");
+  const labels = nameOption(fields, "labels");
+  fields.finish();
   const members = await unpack(await readBytes(source), source);
   const names = Object.keys(members).map((name) => name.replace(/\.npy$/, ""));
   const others = names.filter((name) => name !== labels);

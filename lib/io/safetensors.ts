@@ -1,7 +1,8 @@
 import { VaeError } from "../errors.js";
+import { isRecord } from "../graph/arguments.js";
 import { type DType, type Shape, showShape, sizeOf } from "../graph/tensor.js";
 import { type DTypeArrays, decodeElements, ElementRangeError, type ElementType, elements } from "./elements.js";
-import { fileError, readBytes, type Source, writeAtomically } from "./files.js";
+import { fileError, readBytes, type Source, sourceOf, writeAtomically } from "./files.js";
 
 /** A tensor as it stands in a file or on its way to one. */
 export type StoredTensor = { [D in DType]: { readonly dtype: D; readonly shape: Shape; readonly data: DTypeArrays[D] } }[DType];
@@ -42,7 +43,7 @@ const MAX_HEADER_BYTES = 100_000_000;
  * @throws VaeError `"shape"` when a tensor's data do not fill its shape, `"file"` when the file cannot be written.
  */
 export async function writeSafetensors(path: string, { tensors, metadata }: Safetensors, operation = "writeSafetensors"): Promise<void> {
-  await writeAtomically({ operation, path }, encodeSafetensors({ tensors, metadata }, operation));
+  await writeAtomically(sourceOf(operation, path), encodeSafetensors({ tensors, metadata }, operation));
 }
 
 /**
@@ -53,7 +54,7 @@ export async function writeSafetensors(path: string, { tensors, metadata }: Safe
  *   offsets.
  */
 export async function readSafetensors(path: string, operation = "readSafetensors"): Promise<Safetensors> {
-  const source = { operation, path };
+  const source = sourceOf(operation, path);
   return decodeSafetensors(await readBytes(source), source);
 }
 
@@ -217,10 +218,6 @@ function checkMetadata(metadata: unknown, source: Source): Readonly<Record<strin
     texts.push([key, value]);
   }
   return Object.fromEntries(texts);
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function isSizes(value: unknown): value is readonly number[] {

@@ -1,6 +1,7 @@
-import { VaeError } from "../errors.js";
+import { describe, VaeError } from "../errors.js";
+import { Fields, isRecord } from "../graph/arguments.js";
 import { sizeOf } from "../graph/tensor.js";
-import type { Dataset } from "./dataset.js";
+import { checkDataset, type Dataset } from "./dataset.js";
 
 /** Rows `start` (included, default 0) to `end` (excluded, default the last). */
 export interface RowRange {
@@ -24,10 +25,13 @@ export interface SplitOptions {
  * @throws VaeError `"argument"` for an index that is no row.
  */
 export function subset(dataset: Dataset, rows: ArrayLike<number> | RowRange): Dataset {
-  if (!("length" in rows)) {
-    const { start = 0, end = dataset.rows } = rows;
-    checkRow(start, dataset.rows, "start");
-    checkRow(end, dataset.rows, "end");
+  const operation = "subset";
+  checkDataset(dataset, operation);
+  if (isRecord(rows) && !("length" in rows)) {
+    const fields = new Fields(operation, rows);
+    const bounds = { minimum: 0, maximum: dataset.rows, integer: true };
+    const [start, end] = [fields.number("start", bounds, 0), fields.number("end", bounds, dataset.rows)];
+    fields.finish();
     const size = sizeOf(dataset.shape);
     const count = Math.max(0, end - start);
     return {
@@ -37,13 +41,20 @@ export function subset(dataset: Dataset, rows: ArrayLike<number> | RowRange): Da
       labels: dataset.labels?.slice(start, start + count),
     };
   }
+  if (typeof rows !== "object" || rows === null || !("length" in rows)) {
+    const expected = "an array of indices of rows, or { start, end }";
+    throw new VaeError({ code: "argument", operation, expected, received: describe(rows) });
+  }
   const size = sizeOf(dataset.shape);
   const { labels } = dataset;
   const data = dataset.data instanceof Uint8Array ? new Uint8Array(rows.length * size) : new Float32Array(rows.length * size);
   const chosen = labels === undefined ? undefined : new Int32Array(rows.length);
   for (let place = 0; place < rows.length; place++) {
     const row = rows[place]!;
-    checkRow(row, dataset.rows - 1, `index ${place}`);
+    if (!Number.isInteger(row) || row < 0 || row >= dataset.rows) {
+      const expected = `a whole number from 0 to ${dataset.rows - 1}`;
+      throw new VaeError({ code: "argument", operation, problem: `index ${place}`, expected, received: describe(row) });
+    }
     data.set(dataset.data.subarray(row * size, (row + 1) * size), place * size);
     if (labels !== undefined && chosen !== undefined) chosen[place] = labels[row]!;
   }
@@ -59,15 +70,21 @@ export function subset(dataset: Dataset, rows: ArrayLike<number> | RowRange): Da
  * ```
  * @throws VaeError `"argument"` unless one of fraction and count is given and both parts get at least one row.
  */
-export function split(dataset: Dataset, { fraction, count, seed = 0 }: SplitOptions): [rest: Dataset, part: Dataset] {
-  const wanted = count ?? Math.round((fraction ?? Number.NaN) * dataset.rows);
-  if ((fraction === undefined) === (count === undefined) || !Number.isInteger(wanted) || wanted < 1 || wanted >= dataset.rows) {
+export function split(dataset: Dataset, options: SplitOptions): [rest: Dataset, part: Dataset] {
+  const operation = "split";
+  checkDataset(dataset, operation);
+  const fields = new Fields(operation, options);
+  const [fraction, count] = [fields.raw("fraction"), fields.raw("count")];
+  const seed = fields.number("seed", { integer: true }, 0);
+  fields.finish();
+  const wanted = count ?? Math.round(Number(fraction) * dataset.rows);
+  if ((fraction === undefined) === (count === undefined) || !isCount(wanted, dataset.rows - 1)) {
     throw new VaeError({
       code: "argument",
-      operation: "split",
+      operation,
       problem: `cannot split ${dataset.rows} rows`,
       expected: "either a fraction between 0 and 1 or a count, so that both parts get at least one row",
-      received: JSON.stringify({ fraction, count }),
+      received: describe({ fraction, count }),
     });
   }
   const order = permutation(dataset.rows, seed);
@@ -80,8 +97,12 @@ export function split(dataset: Dataset, { fraction, count, seed = 0 }: SplitOpti
  * @throws VaeError `"argument"` for an empty list, `"shape"` for rows of different shapes, `"dtype"` for a mix of bytes and floats.
  */
 export function concatenateDatasets(datasets: readonly Dataset[]): Dataset {
-  const [first] = datasets;
   const operation = "concatenateDatasets";
+  if (!Array.isArray(datasets)) {
+    throw new VaeError({ code: "argument", operation, expected: "an array of data sets", received: describe(datasets) });
+  }
+  for (const dataset of datasets) checkDataset(dataset, operation);
+  const [first]: readonly Dataset[] = datasets;
   if (first === undefined) throw new VaeError({ code: "argument", operation, expected: "at least one data set", received: "none" });
   const bytes = first.data instanceof Uint8Array;
   for (const { name, shape, data } of datasets) {
@@ -130,13 +151,6 @@ function permutation(length: number, seed: number): Uint32Array {
   return order;
 }
 
-function checkRow(row: number, last: number, what: string): void {
-  if (Number.isInteger(row) && row >= 0 && row <= last) return;
-  throw new VaeError({
-    code: "argument",
-    operation: "subset",
-    problem: what,
-    expected: `a whole number from 0 to ${last}`,
-    received: String(row),
-  });
+function isCount(value: unknown, most: number): value is number {
+  return typeof value === "number" && Number.isInteger(value) && value >= 1 && value <= most;
 }

@@ -1,8 +1,9 @@
 // What a model makes of data it is shown, without learning. Native calls give values per row; means are taken in float64.
 import type { Dataset } from "../io/dataset.js";
-import { elboGraph, importanceGraph } from "../vae/graph.js";
+import { dtypeOf } from "../runtime/feed.js";
+import { elboGraph, importanceGraph, prepareGraph } from "../vae/graph.js";
 import type { Inference } from "../vae/infer.js";
-import { batches, batchFor, checkRows, dtypeOf } from "../vae/rows.js";
+import { batches, batchFor, checkRows, type RowBatch } from "../vae/rows.js";
 
 /** Means per sample in nats. */
 export interface Evaluation {
@@ -15,7 +16,10 @@ export interface Evaluation {
   readonly klPerDimension: Float64Array;
   /** Latent dimensions whose posterior mean has a variance above 0.01 over the data (Burda, Grosse & Salakhutdinov 2015). */
   readonly activeUnits: number;
-  /** −log p(x) by importance sampling, an upper bound that falls towards the truth with more samples; when asked for. */
+  /**
+   * −log p(x) by importance sampling, an upper bound that falls towards the truth with more samples; when asked for. A
+   * likelihood that changes rows at random (`binarize: "stochastic"`) does so once per row, for all draws and for `elbo`.
+   */
   readonly negativeLogLikelihood?: number;
   readonly rows: number;
 }
@@ -75,7 +79,7 @@ type Rows = Float32Array | Uint8Array;
 
 /** Reconstruction `[rows]`, KL `[rows, k]` and posterior mean `[rows, latent]`. Every draw has noise of its own. */
 async function elboParts({ architecture, weights }: Inference, { data, rows }: Dataset, request: EvaluateRequest, draw: number) {
-  const dtype = dtypeOf({ data });
+  const dtype = dtypeOf(data);
   const batch = batchFor(rows);
   const calls = Math.ceil(rows / batch);
   const parts: Record<string, Float32Array> = {};
@@ -102,23 +106,23 @@ async function elboParts({ architecture, weights }: Inference, { data, rows }: D
 }
 
 /** Mean over rows of log (1/K Σ wₖ), by a running log-sum-exp over as many native calls as the draws need. */
-async function meanLogLikelihood(model: Inference, { data, rows }: Dataset, request: EvaluateRequest): Promise<number> {
+async function meanLogLikelihood(model: Inference, dataset: Dataset, request: EvaluateRequest): Promise<number> {
   const { architecture, weights } = model;
-  const dtype = dtypeOf({ data });
-  const draws = request.importanceSamples;
+  const { rows } = dataset;
+  const { importanceSamples: draws, operation, seed } = request;
   const batch = batchFor(rows, 128);
   const samples = Math.min(draws, Math.max(1, Math.floor(IMPORTANCE_ROWS / batch)));
   let step = 0;
   let total = 0;
-  for (const { count, values } of batches<Rows>(data, { rows, size: architecture.size, batch, operation: request.operation })) {
+  for await (const { count, values } of preparedBatches(model, dataset, batch, request)) {
     const sums = Array.from({ length: count }, () => new LogSumExp());
     for (let done = 0; done < draws; done += samples) {
       request.signal?.throwIfAborted();
       const { outputs } = await weights.run(
-        `importance ${dtype} ${batch} ${samples}`,
-        () => importanceGraph(architecture, batch, samples, dtype),
-        { steps: 1, firstStep: step++, seed: request.seed, inputs: { x: values } },
-        request.operation,
+        `importance ${batch} ${samples}`,
+        () => importanceGraph(architecture, batch, samples),
+        { steps: 1, firstStep: step++, seed, inputs: { x: values } },
+        operation,
       );
       // The last call may draw more than was asked for.
       const used = Math.min(samples, draws - done);
@@ -129,6 +133,30 @@ async function meanLogLikelihood(model: Inference, { data, rows }: Dataset, requ
     for (const sum of sums) total += sum.value - Math.log(draws);
   }
   return total / rows;
+}
+
+/**
+ * Batches of rows as the model sees them. Likelihoods may change rows at random (binarization, dequantization): all draws for
+ * a row must weigh the same x, and it is the one that {@link elboParts} sees at its first draw, with the same noise.
+ */
+async function* preparedBatches(
+  { architecture, weights }: Inference,
+  { data, rows }: Dataset,
+  batch: number,
+  { seed, operation }: EvaluateRequest,
+): AsyncGenerator<RowBatch<Float32Array>> {
+  const { size } = architecture;
+  const dtype = dtypeOf(data);
+  const prepared = batchFor(rows);
+  for (const { index, count, values } of batches<Rows>(data, { rows, size, batch: prepared, operation })) {
+    const { outputs } = await weights.run(
+      `prepare ${dtype} ${prepared}`,
+      () => prepareGraph(architecture, prepared, dtype),
+      { steps: 1, firstStep: index, seed, inputs: { x: values } },
+      operation,
+    );
+    yield* batches(outputs.x!, { rows: count, size, batch, operation });
+  }
 }
 
 /** log Σ exp(xᵢ) of numbers that come one by one, relative to the largest so far. */

@@ -2,9 +2,10 @@ import { setImmediate } from "node:timers/promises";
 import { VaeError } from "../errors.js";
 import type { Dataset } from "../io/dataset.js";
 import type { Optimizer } from "../nn/index.js";
-import { extentOf, type Session, type SessionResult } from "../runtime/session.js";
+import { dtypeOf } from "../runtime/feed.js";
+import { extentOf, type RunRequest, type Session, type SessionResult } from "../runtime/session.js";
 import { DATA, probeGraph, type TrainingStep, trainingGraph } from "../vae/graph.js";
-import { checkRows, dtypeOf } from "../vae/rows.js";
+import { checkRows } from "../vae/rows.js";
 import { checkIdle, type Trainable, takeUpOptimizer } from "./state.js";
 
 /** One native call should take about this long: progress and aborts feel immediate, and the calls cost nothing. */
@@ -49,6 +50,8 @@ export class TrainingRun {
   #session: Session | undefined;
   #secondsPerStep = 0;
   #lastSteps = 0;
+  /** Whether steps were made whose weights no finite terms have confirmed yet. */
+  #unproven = false;
   #nanoseconds: Float64Array = new Float64Array();
   #profiled = 0;
   #stopReason: { readonly reason: unknown } | undefined;
@@ -111,7 +114,9 @@ export class TrainingRun {
       throw error;
     } finally {
       try {
-        if (run !== undefined && !failed) await run.#settle();
+        // What the last step has done to the weights does not hide why the training ended.
+        const settled = run === undefined ? undefined : run.#settle();
+        await (failed ? settled?.catch(() => undefined) : settled);
       } finally {
         if (run !== undefined) run.#close();
         model.training = undefined;
@@ -133,26 +138,27 @@ export class TrainingRun {
    */
   async advance(limit: number): Promise<Chunk> {
     this.#throwIfStopped();
-    const { state, architecture } = this.#model;
-    const { signal } = this.#options;
+    const { signal, profile = false } = this.#options;
     const steps = Math.min(limit, this.#chunkSize());
     const begin = performance.now();
-    const result = await this.#session!.run({
-      steps,
-      firstStep: state.step,
-      seed: architecture.config.seed,
-      ...(signal === undefined ? {} : { signal }),
-      profile: this.#options.profile ?? false,
-    });
+    const result = await this.#make({ steps, profile, ...(signal === undefined ? {} : { signal }) });
     const seconds = (performance.now() - begin) / 1000;
-    if (result.status === "diverged") throw this.#diverged(result);
-    state.step += result.completed;
     if (this.#options.profile) this.#addProfile(result);
     if (result.completed < steps) this.#throwIfStopped();
     if (result.completed === 0) throw new VaeError({ code: "native", operation: this.#options.operation, problem: "no step was made" });
     this.#secondsPerStep = seconds / result.completed;
     this.#lastSteps = result.completed;
     return { steps: result.completed, seconds, sums: sumTerms(result) };
+  }
+
+  /** Runs steps from where the model stands, and notes where it stands then. */
+  async #make(request: RunRequest): Promise<SessionResult> {
+    const { state, architecture } = this.#model;
+    const result = await this.#session!.run({ ...request, firstStep: state.step, seed: architecture.config.seed });
+    if (result.status === "diverged") throw this.#diverged(result);
+    state.step += result.completed;
+    this.#unproven ||= result.completed > 0;
+    return result;
   }
 
   #addProfile({ profile, completed }: SessionResult): void {
@@ -171,15 +177,16 @@ export class TrainingRun {
 
   /**
    * The last step's terms were finite, but its update may have spoiled the weights, which the next step would be the first
-   * to notice. So the terms of that step are looked at; where they are not finite, making it takes the update back.
+   * to notice. So the terms of that step are looked at, whatever ended the training; where they are not finite, making it
+   * takes the update back.
    */
   async #settle(): Promise<void> {
     const { weights, architecture, state } = this.#model;
-    if (this.#step === undefined || this.#lastSteps === 0 || weights.disposed) return;
+    if (this.#step === undefined || !this.#unproven || weights.disposed) return;
     const probe = await weights.open(probeGraph(architecture, this.#step));
     try {
       const { status } = await probe.run({ firstStep: state.step, seed: architecture.config.seed });
-      if (status === "diverged") await this.advance(1);
+      if (status === "diverged") await this.#make({ steps: 1 });
     } finally {
       probe.dispose();
     }
@@ -192,9 +199,10 @@ export class TrainingRun {
     if (threads !== undefined) await weights.useThreads(threads, operation);
     weights.check(operation);
     const optimizer = takeUpOptimizer(this.#model, given);
-    const dtype = dtypeOf(dataset);
-    await weights.declare(DATA, [dataset.rows, architecture.size], dtype).write(dataset.data);
-    weights.check(operation);
+    const dtype = dtypeOf(dataset.data);
+    // The rows go to the device while the step is compiled; where that fails first, nobody awaits them.
+    const writing = weights.declare(DATA, [dataset.rows, architecture.size], dtype).write(dataset.data);
+    writing.catch(() => undefined);
     const { rows } = dataset;
     const { optimizerStart } = state;
     this.#step = { rows, dtype, batchSize, shuffle, optimizer, optimizerStart };
@@ -202,6 +210,7 @@ export class TrainingRun {
     await setImmediate(); // building took its time; compiling takes turns by itself
     weights.check(operation);
     this.#session = await weights.open(graph);
+    await writing;
   }
 
   #close(): void {
@@ -223,6 +232,7 @@ export class TrainingRun {
 
   #diverged({ divergedStep, divergedTerm, restoredStep }: SessionResult): VaeError {
     this.#model.state.step = restoredStep;
+    this.#unproven = false;
     return new VaeError({
       code: "diverged",
       operation: this.#options.operation,

@@ -10,11 +10,17 @@ export type Terms = Readonly<Record<string, number>>;
 
 /** What `fit` and `train` have in common. */
 export interface TrainOptions {
-  /** Passes over the data; default 1. Steps are rounded up. */
+  /**
+   * Passes over the data; default 1. They make `epochs × rows / batchSize` steps, rounded up: 100 passes over 20 rows in batches
+   * of 128 are 16 steps. Give `steps`, or a smaller `batchSize`, where that is too few.
+   */
   readonly epochs?: number;
   /** Steps, instead of epochs. */
   readonly steps?: number;
-  /** Rows per step; default 128. Batches run on across the end of an epoch, so every one is full. */
+  /**
+   * Rows per step; default 128. Batches run on across the end of an epoch, so every one is full; one of more rows than there are
+   * holds them several times.
+   */
   readonly batchSize?: number;
   /**
    * Default: the optimizer of the training before, at first `adam()`. Its state goes on from training to training; one of
@@ -25,19 +31,25 @@ export interface TrainOptions {
   readonly shuffle?: boolean;
   /** Threads on the CPU from now on; default: those that the model was made with. Results do not depend on it. */
   readonly threads?: number;
-  /** Aborting takes effect at the next step; the model keeps the last complete one and the promise rejects with the reason. */
+  /**
+   * Aborting takes effect at the next step; the promise rejects with the reason. The model keeps the last complete step, or the
+   * one before where that one has spoiled the weights.
+   */
   readonly signal?: AbortSignal;
 }
 
 export interface FitOptions extends TrainOptions {
   /** Rows to evaluate after every epoch. */
   readonly validation?: DataSource;
-  /** Called about seven times a second. */
-  readonly onProgress?: (progress: Progress) => void;
+  /** Called about seven times a second. Training waits for a promise that it returns, and ends where that rejects. */
+  readonly onProgress?: (progress: Progress) => void | Promise<void>;
   /** Measure the kernels of the training step, for {@link History.profile}; costs a few percent of speed. Default false. */
   readonly profile?: boolean;
-  /** Called after every epoch. */
-  readonly onEpoch?: (record: EpochRecord) => void;
+  /**
+   * Called after every epoch, and waited for as `onProgress` is. Where a batch holds more rows than the data set, one step ends
+   * several epochs: the first of them is reported, the others are passed over.
+   */
+  readonly onEpoch?: (record: EpochRecord) => void | Promise<void>;
 }
 
 /** Where a training stands. */
@@ -73,6 +85,7 @@ export interface EpochRecord {
 
 /** What `fit` resolves to. */
 export interface History {
+  /** One for every call of `onEpoch`. */
   readonly epochs: readonly EpochRecord[];
   /** Steps of this training, and seconds spent in them. */
   readonly steps: number;
@@ -106,15 +119,19 @@ export async function fitModel(model: Trainable, source: DataSource, options: Fi
   fields.finish();
   checkIdle(model, operation);
   model.weights.check(operation);
-  // Copied before the first await: what happens to the caller's memory afterwards does not matter.
-  const rows = ownRows(model.architecture, source, operation);
-  const validation = validationSource === undefined ? undefined : ownRows(model.architecture, validationSource, "fit validation");
+  // Taken up before the first await, so that what is copied is copied now; async, so that what one throws does not leave the
+  // other's rejection to nobody.
+  const own = async (data: DataSource, name: string) => ownRows(model.architecture, data, name);
+  const sources = Promise.all([
+    own(source, operation),
+    validationSource === undefined ? undefined : own(validationSource, "fit validation"),
+  ]);
   return TrainingRun.during(
     model,
-    Promise.all([rows, validation]).then(([data]) => data),
+    sources.then(([rows]) => rows),
     { ...run, profile },
     async (training) => {
-      const validationRows = await validation;
+      const [, validationRows] = await sources;
       if (validationRows !== undefined) await checkRows(model.architecture, validationRows, "fit validation");
       const { steps, epochs, epochEnd } = planSteps(plan, training.rows, run.batchSize);
       const rate = new Rate();
@@ -129,7 +146,7 @@ export async function fitModel(model: Trainable, source: DataSource, options: Fi
           ofEpoch.add(chunk);
           rate.add(chunk);
           const stepsPerSecond = rate.perSecond;
-          onProgress?.({
+          await onProgress?.({
             step: model.state.step,
             completed,
             steps,
@@ -147,7 +164,7 @@ export async function fitModel(model: Trainable, source: DataSource, options: Fi
         const record = { epoch, step: model.state.step, terms: ofEpoch.terms, seconds: ofEpoch.seconds };
         const evaluated = validationRows === undefined ? {} : { validation: await validate(model, validationRows, run.signal) };
         records.push({ ...record, ...evaluated });
-        onEpoch?.(records.at(-1)!);
+        await onEpoch?.(records.at(-1)!);
       }
       return { epochs: records, steps, seconds, ...(profile ? { profile: training.profile } : {}) };
     },
@@ -208,10 +225,12 @@ function readOptions(operation: string, options: TrainOptions): { run: RunOption
   return { run, plan: steps === undefined ? { epochs: epochs ?? 1 } : { steps }, fields };
 }
 
-function callback<T>(fields: Fields, name: string): ((value: T) => void) | undefined {
+type Callback<T> = (value: T) => void | Promise<void>;
+
+function callback<T>(fields: Fields, name: string): Callback<T> | undefined {
   const value = fields.raw(name);
   if (value !== undefined && typeof value !== "function") throw fields.wrong(name, "a function");
-  return value as ((value: T) => void) | undefined;
+  return value as Callback<T> | undefined;
 }
 
 function planSteps(plan: StepPlan, rows: number, batchSize: number) {

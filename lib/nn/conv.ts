@@ -1,4 +1,5 @@
-import { checkGroups, transposedAxes, windowAxes } from "../graph/convolution-geometry.js";
+import type { Fields } from "../graph/arguments.js";
+import { checkGroups, convolutionAxes, transposedAxes } from "../graph/convolution-geometry.js";
 import {
   add,
   conv1d as convolve1d,
@@ -14,7 +15,6 @@ import {
 import { type Activation, activate, activations } from "./activations.js";
 import { defineLayer, type Layer, layers } from "./layer.js";
 import { type Initializer, initializers } from "./parameters.js";
-import type { Fields } from "./tagged.js";
 import { type AxisCount, along, checkSample, type PaddingOption1d, paddingAlong, parsePadding, parseSizes, type Sizes } from "./windows.js";
 
 interface SharedOptions<Size, Padding> {
@@ -138,8 +138,8 @@ function define<L extends Convolution1d | Convolution2d>(
       const windows = { stride, dilation, padding: paddingAlong(layer.padding, axes) };
       const sizes = input.slice(0, -1);
       const places = transposed
-        ? transposedAxes(kind, sizes, taps(layer), windows, outputSize, shown).map(({ size }) => size)
-        : windowAxes(kind, sizes, taps(layer), windows, shown).map(({ output }) => output);
+        ? transposedAxes(kind, sizes, taps(layer), windows, outputSize, layer.filters, shown).map(({ size }) => size)
+        : convolutionAxes(kind, sizes, taps(layer), windows, input.at(-1)!, shown).map(({ output }) => output);
       return [...places, layer.filters];
     },
     parameters: (layer, input: Shape) => {
@@ -162,7 +162,12 @@ function define<L extends Convolution1d | Convolution2d>(
   });
 }
 
-define<Convolution2d>("conv2d", 2, false, (layer, x, weight) => convolve2d(x, weight, layer));
-define<Convolution1d>("conv1d", 1, false, (layer, x, weight) => convolve1d(x, weight, layer));
-define<Convolution2d>("convTranspose2d", 2, true, (layer, x, weight) => spread2d(x, weight, layer));
-define<Convolution1d>("convTranspose1d", 1, true, (layer, x, weight) => spread1d(x, weight, layer));
+/** What the graph's convolutions are told of a layer. */
+function windowsOf<Size extends Sizes, Padding>({ stride, padding, dilation, groups, outputSize }: Convolution<Size, Padding>) {
+  return { stride, padding, dilation, groups, ...(outputSize === undefined ? {} : { outputSize }) };
+}
+
+define<Convolution2d>("conv2d", 2, false, (layer, x, weight) => convolve2d(x, weight, windowsOf(layer)));
+define<Convolution1d>("conv1d", 1, false, (layer, x, weight) => convolve1d(x, weight, windowsOf(layer)));
+define<Convolution2d>("convTranspose2d", 2, true, (layer, x, weight) => spread2d(x, weight, windowsOf(layer)));
+define<Convolution1d>("convTranspose1d", 1, true, (layer, x, weight) => spread1d(x, weight, windowsOf(layer)));

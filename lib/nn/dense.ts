@@ -1,4 +1,5 @@
-import { add, matmul, reshape, type Shape, sizeOf } from "../graph/index.js";
+import { VaeError } from "../errors.js";
+import { add, matmul, reshape, type Shape, showShape, sizeOf } from "../graph/index.js";
 import { type Activation, activate, activations } from "./activations.js";
 import { defineLayer, type Layer, layers } from "./layer.js";
 import { type Initializer, initializers } from "./parameters.js";
@@ -32,6 +33,9 @@ export function dense(units: number, options: DenseOptions = {}): Layer {
   return layers.parse({ ...options, kind: "dense", units }, "dense");
 }
 
+/** Columns of a matrix product at most (native/plan_check.h). */
+const MOST_COLUMNS = 2 ** 26;
+
 defineLayer<Dense>("dense", {
   parse: (options) => {
     const units = options.number("units", { minimum: 1, integer: true });
@@ -40,7 +44,11 @@ defineLayer<Dense>("dense", {
     const initializer = options.choice("initializer", initializers, "glorotUniform");
     return { kind: "dense", units, activation, bias, initializer };
   },
-  outputShape: ({ units }) => [units],
+  outputShape: ({ units }, input) => {
+    if (Math.max(sizeOf(input), units) <= MOST_COLUMNS) return [units];
+    const received = `a sample ${showShape(input)} and ${units} units`;
+    throw new VaeError({ code: "shape", operation: "dense", expected: "at most 2^26 values in a sample, and units", received });
+  },
   parameters: ({ units, bias, initializer }, input: Shape) => {
     const fan = { fanIn: sizeOf(input), fanOut: units };
     const weight = { shape: [fan.fanIn, units], initializer, ...fan };

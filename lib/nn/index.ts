@@ -1,4 +1,6 @@
 // Layers, optimizers and schedules: plain data, with behaviour looked up by kind. Importing this file defines the kinds.
+
+export { Fields, isRecord } from "../graph/arguments.js";
 export { type Activation, activations } from "./activations.js";
 export { inference, type LayerContext, type NoiseSource, type TrainingContext, TrainingLayers } from "./context.js";
 export {
@@ -45,6 +47,7 @@ export {
   initializers,
   initialValue,
   type NamedParameter,
+  nameParameters,
   type ParameterSpec,
 } from "./parameters.js";
 export { averagePool2d, globalAveragePool, maxPool2d, type PoolLayerOptions, upsample } from "./pooling.js";
@@ -63,5 +66,5 @@ export {
   warmup,
 } from "./schedules.js";
 export { applyStack, inferStack, type Stack, type StackEntry, stackLayers } from "./stack.js";
-export { type Behaviour, deepFreeze, describe, Fields, isRecord, type NumberBounds, Registry, suggestion, type Tagged } from "./tagged.js";
+export { type Behaviour, deepFreeze, Registry, type Tagged } from "./tagged.js";
 export type { PaddingOption1d, Sizes } from "./windows.js";

@@ -1,8 +1,9 @@
 import { VaeError } from "../errors.js";
+import type { Fields } from "../graph/arguments.js";
 import { reshape, type Shape, showShape, sizeOf, type Tensor } from "../graph/index.js";
 import type { LayerContext } from "./context.js";
 import type { ParameterSpec } from "./parameters.js";
-import { type Behaviour, type Fields, Registry, type Tagged } from "./tagged.js";
+import { type Behaviour, Registry, type Tagged } from "./tagged.js";
 
 /** A layer as frozen plain data: `{ kind: "dense", units: 400, … }`. */
 export type Layer = Tagged;
@@ -28,13 +29,17 @@ export interface LayerBehaviour<L extends Layer = Layer> extends Behaviour {
   outputShape(layer: L, input: Shape): Shape;
   /** What is learned or, with `trained: false`, kept beside it, by name; none when left out. */
   parameters?(layer: L, input: Shape): Readonly<Record<string, ParameterSpec>>;
-  /** `[batch, ...input]` to `[batch, ...outputShape]`; the context says whether in a training step. */
+  /** `[batch, ...input]` to `[batch, ...outputShape]`, which is checked; the context says whether in a training step. */
   apply(layer: L, x: Tensor, parameters: Readonly<Record<string, Tensor>>, context: LayerContext): Tensor;
 }
 
-export const layers = new Registry<LayerBehaviour>("layer");
+export const layers = new Registry<LayerBehaviour>("layer", ["outputShape", "apply"]);
 
-/** Adds a kind of layer, for every model from here on (also for models that {@link load} reads). */
+/**
+ * Adds a kind of layer, for every model from here on (also for models that {@link load} reads).
+ *
+ * @throws VaeError `"argument"` for a kind that is defined already, or a behaviour without one of its functions
+ */
 export function defineLayer<L extends Layer>(kind: string, behaviour: LayerBehaviour<L>): void {
   layers.define(kind, behaviour);
 }

@@ -1,5 +1,6 @@
 // Normalization: what is averaged over differs, gain and bias for each channel do not.
 import { VaeError } from "../errors.js";
+import type { Fields } from "../graph/arguments.js";
 import { checkGroups } from "../graph/convolution-geometry.js";
 import {
   add,
@@ -18,7 +19,6 @@ import {
 import { type Activation, activate, activations } from "./activations.js";
 import { defineLayer, type Layer, layers } from "./layer.js";
 import type { ParameterSpec } from "./parameters.js";
-import type { Fields } from "./tagged.js";
 
 /** What all normalizations have. */
 export interface NormalizationOptions {
@@ -80,6 +80,22 @@ function finished({ activation }: Normalization, normalized: Tensor, { gain, bia
   return activate(activation, gain === undefined ? normalized : add(multiply(normalized, gain), bias!));
 }
 
+/** Throws where a sample's statistics are of one value each: it has no variance, and less its mean it is zero whatever it was. */
+function checkCount(kind: string, count: number, input: Shape, expected: string, nearest: string | undefined): void {
+  if (count > 1) return;
+  throw new VaeError({
+    code: "shape",
+    operation: kind,
+    expected: `${expected}: one value has no variance`,
+    received: `a sample ${showShape(input)}`,
+    hint: nearest === undefined ? "leave it out" : `the nearest valid choice is ${nearest}`,
+  });
+}
+
+function placesOf(input: Shape): number {
+  return sizeOf(input.slice(0, -1));
+}
+
 /** Axis numbers from `first` up to, but not including, `end`. */
 function axesFrom(first: number, end: number): readonly number[] {
   return Array.from({ length: end - first }, (_, index) => first + index);
@@ -139,8 +155,8 @@ defineLayer<BatchNorm>("batchNorm", {
 });
 
 /**
- * Layer normalization (Ba et al. 2016) over the last axis: a vector as a whole, an image place by place over its channels. For
- * an image as a whole use `groupNorm(1)`.
+ * Layer normalization (Ba et al. 2016) over the last axis: a vector as a whole, an image place by place over its channels, of
+ * which there must be more than one. For an image as a whole use `groupNorm(1)`.
  */
 export function layerNorm(options: NormalizationOptions = {}): Layer {
   return layers.parse({ ...options, kind: "layerNorm" }, "layerNorm");
@@ -148,14 +164,17 @@ export function layerNorm(options: NormalizationOptions = {}): Layer {
 
 defineLayer<Normalization>("layerNorm", {
   parse: (options) => ({ kind: "layerNorm", ...parse(options) }),
-  outputShape: (_, input) => input,
+  outputShape: ({ kind }, input) => {
+    checkCount(kind, input.at(-1)!, input, "more than one channel", placesOf(input) > 1 ? "groupNorm(1)" : undefined);
+    return input;
+  },
   parameters: affineParameters,
   apply: (layer, x, parameters) => finished(layer, standardized(x, [x.shape.length - 1], layer.epsilon).normalized, parameters),
 });
 
 /**
  * Group normalization (Wu & He 2018): the channels fall into `groups`, and each sample's group gets mean 0 and variance 1 over
- * its channels and all places.
+ * its channels and all places, which must be more than one value.
  */
 export function groupNorm(groups: number, options: NormalizationOptions = {}): Layer {
   return layers.parse({ ...options, kind: "groupNorm", groups }, "groupNorm");
@@ -166,6 +185,9 @@ defineLayer<GroupNorm>("groupNorm", {
   outputShape: ({ kind, groups }, input) => {
     const channels = input.at(-1)!;
     checkGroups(kind, channels, channels, groups, `a sample ${showShape(input)}`);
+    const fewer = Array.from({ length: channels - 1 }, (_, index) => channels - 1 - index).find((count) => channels % count === 0);
+    const nearest = fewer === undefined ? undefined : `groupNorm(${fewer})`;
+    checkCount(kind, (placesOf(input) * channels) / groups, input, "more than one value in a group", nearest);
     return input;
   },
   parameters: affineParameters,
@@ -176,7 +198,10 @@ defineLayer<GroupNorm>("groupNorm", {
   },
 });
 
-/** Instance normalization (Ulyanov et al. 2016): each channel of each sample gets mean 0 and variance 1 over all places. */
+/**
+ * Instance normalization (Ulyanov et al. 2016): each channel of each sample gets mean 0 and variance 1 over all places, of which
+ * there must be more than one.
+ */
 export function instanceNorm(options: NormalizationOptions = {}): Layer {
   return layers.parse({ ...options, kind: "instanceNorm" }, "instanceNorm");
 }
@@ -184,14 +209,9 @@ export function instanceNorm(options: NormalizationOptions = {}): Layer {
 defineLayer<Normalization>("instanceNorm", {
   parse: (options) => ({ kind: "instanceNorm", ...parse(options) }),
   outputShape: ({ kind }, input) => {
-    if (sizeOf(input.slice(0, -1)) > 1) return input;
-    throw new VaeError({
-      code: "shape",
-      operation: kind,
-      expected: "more than one place, as in [height, width, channels]: one value has no variance",
-      received: `a sample ${showShape(input)}`,
-      hint: "the nearest valid choice is layerNorm()",
-    });
+    const nearest = input.at(-1)! > 1 ? "layerNorm()" : undefined;
+    checkCount(kind, placesOf(input), input, "more than one place, as in [height, width, channels]", nearest);
+    return input;
   },
   parameters: affineParameters,
   apply: (layer, x, parameters) => finished(layer, standardized(x, axesFrom(1, x.shape.length - 1), layer.epsilon).normalized, parameters),

@@ -1,4 +1,5 @@
 // Optimizers as plain data and graph updates on state: an optimizer's step is part of the training step's plan.
+import type { Fields } from "../graph/arguments.js";
 import {
   add,
   constant,
@@ -16,7 +17,7 @@ import {
   type TensorLike,
 } from "../graph/index.js";
 import { parseScheduled, type Schedule, scheduledValue } from "./schedules.js";
-import { type Behaviour, type Fields, Registry, type Tagged } from "./tagged.js";
+import { type Behaviour, Registry, type Tagged } from "./tagged.js";
 
 /** An optimizer as frozen plain data: `{ kind: "adam", learningRate: 0.001, … }`. */
 export interface Optimizer extends Tagged {
@@ -42,7 +43,7 @@ export interface OptimizerBehaviour<O extends Optimizer = Optimizer> extends Beh
   begin(optimizer: O, step: Tensor): (parameter: Tensor, gradient: Tensor, slots: Readonly<Record<string, Tensor>>) => OptimizerStep;
 }
 
-const optimizers = new Registry<OptimizerBehaviour>("optimizer");
+const optimizers = new Registry<OptimizerBehaviour>("optimizer", ["slots", "begin"]);
 
 /** Adds a kind of optimizer. */
 export function defineOptimizer<O extends Optimizer>(kind: string, behaviour: OptimizerBehaviour<O>): void {

@@ -1,4 +1,6 @@
+import { describe, VaeError } from "../errors.js";
 import { broadcastTo, constant, multiply, normal, type Shape, subtract, type Tensor, uniform } from "../graph/index.js";
+import { checkShape } from "../graph/tensor.js";
 
 /**
  * How a learned tensor begins. With fan-in n and fan-out m, as variances: `he` 2/n (He et al. 2015, for ReLU), `glorot`
@@ -45,6 +47,25 @@ export interface ParameterSpec {
 /** A learned tensor with the name it has in a model: `encoder.0.weight`. */
 export interface NamedParameter extends ParameterSpec {
   readonly name: string;
+}
+
+/**
+ * The parameters of one part of a model, under the names that they have in the whole: `owner.parameter`.
+ *
+ * @throws VaeError `"shape"` for a shape that is none, `"argument"` for a name with a `/`, which stands between a parameter's name
+ *   and an optimizer's slot of it
+ */
+export function nameParameters(
+  owner: string,
+  specs: Readonly<Record<string, ParameterSpec>> = {},
+  operation: string,
+): readonly NamedParameter[] {
+  return Object.entries(specs).map(([parameter, spec]) => {
+    checkShape(`${operation} ${parameter}`, spec.shape);
+    if (!parameter.includes("/")) return { ...spec, name: `${owner}.${parameter}` };
+    const expected = 'the name of a parameter without "/"';
+    throw new VaeError({ code: "argument", operation, expected, received: describe(parameter) });
+  });
 }
 
 /**

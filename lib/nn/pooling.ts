@@ -1,5 +1,4 @@
 import { VaeError } from "../errors.js";
-import { windowAxes } from "../graph/convolution-geometry.js";
 import {
   averagePool2d as average,
   maxPool2d as maximum,
@@ -9,6 +8,7 @@ import {
   upsampleBilinear2d,
   upsampleNearest2d,
 } from "../graph/index.js";
+import { poolAxes } from "../graph/pooling.js";
 import { defineLayer, type Layer, layers } from "./layer.js";
 import { along, checkSample, parsePadding, parseSizes, type Sizes } from "./windows.js";
 
@@ -48,8 +48,9 @@ for (const [kind, pool] of [
     },
     outputShape: ({ size, stride, padding }, input) => {
       checkSample(kind, input, 2);
-      const windows = windowAxes(kind, input.slice(0, 2), along(size, 2), { stride, padding }, `a sample ${showShape(input)}`);
-      return [...windows.map(({ output }) => output), input[2]!];
+      const [height, width, channels] = input as readonly [number, number, number];
+      const windows = poolAxes(kind, [height, width, channels], size, { stride, padding }, `a sample ${showShape(input)}`);
+      return [...windows.map(({ output }) => output), channels];
     },
     apply: ({ size, stride, padding }, x) => pool(x, size, { stride, padding }),
   });

@@ -1,12 +1,12 @@
 // Layers made of layers.
 import { VaeError } from "../errors.js";
+import type { Fields } from "../graph/arguments.js";
 import { add, type Shape, sameShape, showShape, type Tensor } from "../graph/index.js";
 import { type Activation, activate, activations } from "./activations.js";
 import type { LayerContext } from "./context.js";
 import { defineLayer, type Layer, layers } from "./layer.js";
 import type { ParameterSpec } from "./parameters.js";
 import { applyStack, inferStack } from "./stack.js";
-import type { Fields } from "./tagged.js";
 
 function parseList(options: Fields, name: string): readonly Layer[] {
   const list = options.raw(name);

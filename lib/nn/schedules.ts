@@ -1,5 +1,6 @@
 // Numbers that change with the step: learning rates and KL weights. A schedule is plain data; its formula is a graph of
 // the step counter, so it is evaluated natively on every step and nothing is recompiled.
+import { type Fields, isRecord, type NumberBounds } from "../graph/arguments.js";
 import {
   add,
   constant as constantTensor,
@@ -14,7 +15,7 @@ import {
   type Tensor,
   where,
 } from "../graph/index.js";
-import { type Behaviour, type Fields, Registry, type Tagged } from "./tagged.js";
+import { type Behaviour, Registry, type Tagged } from "./tagged.js";
 
 /** A number as a function of the step, as plain data. */
 export type Schedule = Tagged;
@@ -25,7 +26,7 @@ export interface ScheduleBehaviour<S extends Schedule = Schedule> extends Behavi
   value(schedule: S, step: Tensor): Tensor;
 }
 
-const schedules = new Registry<ScheduleBehaviour>("schedule");
+const schedules = new Registry<ScheduleBehaviour>("schedule", ["value"]);
 
 /** Adds a kind of schedule. */
 export function defineSchedule<S extends Schedule>(kind: string, behaviour: ScheduleBehaviour<S>): void {
@@ -39,14 +40,16 @@ export function scheduledValue(value: number | Schedule, step: Tensor): Tensor {
 
 /** Reads an option that is a number of at least 0 or a schedule. */
 export function parseScheduled(fields: Fields, name: string, fallback: number): number | Schedule {
-  const raw = fields.raw(name);
-  if (raw === undefined || typeof raw === "number") return fields.number(name, { minimum: 0 }, fallback);
-  return schedules.parse(raw, `${fields.operation} ${name}`);
+  return parsePart(fields, name, { minimum: 0 }, fallback);
 }
 
-function parsePart(fields: Fields, name: string): number | Schedule {
+function parsePart(fields: Fields, name: string, bounds: NumberBounds, fallback?: number): number | Schedule {
   const raw = fields.raw(name);
-  return typeof raw === "number" || raw === undefined ? fields.number(name) : schedules.parse(raw, `${fields.operation} ${name}`);
+  if (raw === undefined || typeof raw === "number") return fields.number(name, bounds, fallback);
+  if (isRecord(raw) || (typeof raw === "string" && schedules.kinds().includes(raw))) {
+    return schedules.parse(raw, `${fields.operation} ${name}`);
+  }
+  throw fields.wrong(name, "a number or a schedule", `schedules: ${schedules.kinds().join(", ")}`);
 }
 
 interface Constant extends Schedule {
@@ -160,7 +163,7 @@ export function warmup(options: { steps: number; target: number | Schedule }): S
 }
 
 defineSchedule<Warmup>("warmup", {
-  parse: (options) => ({ kind: "warmup", steps: stepCount(options, "steps"), target: parsePart(options, "target") }),
+  parse: (options) => ({ kind: "warmup", steps: stepCount(options, "steps"), target: parsePart(options, "target", {}) }),
   value: ({ steps, target }, step) => {
     const rising = multiply(divide(step, steps), scheduledValue(target, constantTensor(0)));
     // Before the warm-up ends the later schedule is asked for its step 0, never for a negative one.

@@ -1,11 +1,12 @@
 // A list of layers, with the shapes and the parameter names it gets in one place of a model.
-import { VaeError } from "../errors.js";
-import { type Shape, sameShape, sizeOf, type Tensor } from "../graph/index.js";
+import { describe, VaeError } from "../errors.js";
+import { isTensor, type Shape, sameShape, showShape, sizeOf, type Tensor } from "../graph/index.js";
+import { checkShape } from "../graph/tensor.js";
 import type { LayerContext } from "./context.js";
 import { conv1d, conv2d } from "./conv.js";
 import { dense } from "./dense.js";
 import { type Layer, layers, reshapeLayer } from "./layer.js";
-import type { NamedParameter } from "./parameters.js";
+import { type NamedParameter, nameParameters } from "./parameters.js";
 
 /** One layer in its place. */
 export interface StackEntry {
@@ -39,10 +40,18 @@ export function inferStack(prefix: string, list: readonly Layer[], input: Shape)
 
 function entryOf(name: string, layer: Layer, input: Shape): StackEntry {
   const behaviour = layers.of(layer, name);
-  try {
+  return inLayer(name, () => {
     const output = behaviour.outputShape(layer, input);
-    const specs = Object.entries(behaviour.parameters?.(layer, input) ?? {});
-    return { name, layer, input, output, parameters: specs.map(([parameter, spec]) => ({ ...spec, name: `${name}.${parameter}` })) };
+    checkShape(layer.kind, output);
+    const parameters = nameParameters(name, behaviour.parameters?.(layer, input), layer.kind);
+    return { name, layer, input, output, parameters };
+  });
+}
+
+/** Runs `body`; a VaeError from it begins with the layer's name. */
+function inLayer<Result>(name: string, body: () => Result): Result {
+  try {
+    return body();
   } catch (error) {
     if (!(error instanceof VaeError)) throw error;
     // From within a layer made of layers, whose own are called by their places: `0: conv2d` becomes `encoder.3.0: conv2d`.
@@ -80,10 +89,21 @@ function headLayer(shape: Shape, output: Shape): Layer {
   return dense(sizeOf(output));
 }
 
-/** Runs `[batch, ...input]` through the layers; `parameter` gives the tensor of a parameter's full name. */
+/**
+ * Runs `[batch, ...input]` through the layers; `parameter` gives the tensor of a parameter's full name.
+ *
+ * @throws VaeError that begins with the layer's name and kind, also for a result of another shape than the layer said
+ */
 export function applyStack(stack: Stack, x: Tensor, parameter: (spec: NamedParameter) => Tensor, context: LayerContext): Tensor {
-  return stack.entries.reduce((value, { name, layer, parameters }) => {
+  return stack.entries.reduce((value, { name, layer, output, parameters }) => {
     const tensors = parameters.map((spec) => [spec.name.slice(name.length + 1), parameter(spec)] as const);
-    return layers.of(layer).apply(layer, value, Object.fromEntries(tensors), context);
+    return inLayer(name, () => {
+      const result: unknown = layers.of(layer).apply(layer, value, Object.fromEntries(tensors), context);
+      const shape = [value.shape[0]!, ...output];
+      if (isTensor(result) && sameShape(result.shape, shape)) return result;
+      const received = isTensor(result) ? showShape(result.shape) : describe(result);
+      const expected = `a tensor ${showShape(shape)} from apply, as outputShape says`;
+      throw new VaeError({ code: "shape", operation: layer.kind, expected, received });
+    });
   }, x);
 }

@@ -1,7 +1,7 @@
 // What layers with windows are told: sizes along the axes of an image or a sequence, and padding.
 import { VaeError } from "../errors.js";
+import type { Fields } from "../graph/arguments.js";
 import { type PaddingOption, type Pair, type Shape, showShape, sizeOf } from "../graph/index.js";
-import type { Fields } from "./tagged.js";
 
 /** One whole number for both axes of an image, or [vertical, horizontal]. */
 export type Sizes = number | Pair;

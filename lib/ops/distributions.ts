@@ -1,12 +1,14 @@
 // The VAE's own quantities on arrays. The first axis counts rows; log-likelihoods and divergences are sums over all other
 // axes, in nats, so that their mean over rows is what the ELBO is made of. A vector is one row.
 import { VaeError } from "../errors.js";
+import { checkOptions } from "../graph/arguments.js";
 import { add, divide, exp, expm1, log, multiply, normal, softplus, square, subtract, sum } from "../graph/index.js";
 import { toTensor } from "../graph/leaves.js";
+import { calledBy } from "../graph/table.js";
 import { sameShape, showShape, type Tensor, type TensorLike } from "../graph/tensor.js";
 import type { NdArray, Operand } from "./ndarray.js";
 import { toNdArray } from "./ndarray.js";
-import type { Draw, Plans } from "./plans.js";
+import { type Draw, drawOptions, type Plans } from "./plans.js";
 
 export interface DistributionFunctions {
   /**
@@ -63,7 +65,7 @@ export function distributionFunctions(plans: Plans): DistributionFunctions {
     if (typeof noise === "number" || toNdArray("reparameterize", noise)) {
       return plans.run({ ...shared, arguments: [mean, logVariance, noise] }) as Promise<NdArray>;
     }
-    const draw = noise as Draw;
+    const draw = calledBy(reparameterize, () => checkOptions(shared.operation, noise as Draw, drawOptions));
     return plans.run({ ...shared, arguments: [mean, logVariance, { stream: draw.stream ?? 0 }], draw }) as Promise<NdArray>;
   };
   const gaussianKl: DistributionFunctions["gaussianKl"] = async (...inputs) =>

@@ -1,11 +1,13 @@
 // The rows of the op table, and what is composed of them, as functions of arrays: the graph's own functions, called on
 // inputs of the arrays' types. Signatures follow from theirs.
 import { VaeError } from "../errors.js";
+import { checkOptions } from "../graph/arguments.js";
 import * as graph from "../graph/index.js";
+import { calledBy } from "../graph/table.js";
 import type { Tensor, TensorLike } from "../graph/tensor.js";
 import type { HostArray } from "../runtime/native.js";
 import { type NdArray, type Operand, toNdArray } from "./ndarray.js";
-import type { Draw, Plans } from "./plans.js";
+import { type Draw, drawOptions, type Plans } from "./plans.js";
 
 type Graph = typeof graph;
 
@@ -224,14 +226,17 @@ function checkIndices(operation: string, indexed: Indexed | undefined): void {
 function drawingFunctions(plans: Plans): DrawingFunctions {
   const noise = (operation: string, build: Graph["uniform"]) => {
     const drawn = async (shape: graph.Shape, draw: Draw = {}): Promise<NdArray> => {
-      const { stream = 0 } = draw;
+      const { stream = 0 } = calledBy(drawn, () => checkOptions(operation, draw, drawOptions));
       return plans.run({ operation, caller: drawn, arguments: [shape, stream], build, draw }) as Promise<NdArray>;
     };
     return drawn;
   };
-  const shuffledIndices: DrawingFunctions["shuffledIndices"] = async ({ rows, batch, shuffle = true, stream = 0, ...draw }) => {
-    const options = { rows, batch, shuffle, stream };
-    const call = { operation: "shuffledIndices", caller: shuffledIndices, arguments: [options], build: graph.shuffledIndices, draw };
+  const shuffledIndices: DrawingFunctions["shuffledIndices"] = async (options) => {
+    const operation = "shuffledIndices";
+    calledBy(shuffledIndices, () => checkOptions(operation, options, ["rows", "batch", "shuffle", ...drawOptions]));
+    const { rows, batch, shuffle = true, stream = 0, ...draw } = options;
+    const inputs = [{ rows, batch, shuffle, stream }];
+    const call = { operation, caller: shuffledIndices, arguments: inputs, build: graph.shuffledIndices, draw };
     return plans.run(call) as Promise<NdArray<Int32Array>>;
   };
   return { uniform: noise("uniform", graph.uniform), normal: noise("normal", graph.normal), shuffledIndices };

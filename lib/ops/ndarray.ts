@@ -1,5 +1,6 @@
-import { VaeError } from "../errors.js";
-import { checkShape, type DType, isTensor, type Shape, showShape, sizeOf } from "../graph/tensor.js";
+import { describe, VaeError } from "../errors.js";
+import { checkAttached } from "../graph/arguments.js";
+import { checkShape, isTensor, type Shape, showShape, sizeOf } from "../graph/tensor.js";
 import type { HostArray } from "../runtime/native.js";
 
 /** Numbers with a shape, row-major: what the functions of `node-vae/ops` take and give. Any object of this form will do. */
@@ -56,10 +57,6 @@ export function toNdArray(operation: string, value: unknown): NdArray<HostArray>
   return array;
 }
 
-export function dtypeOf(data: HostArray): DType {
-  return data instanceof Float32Array ? "float32" : data instanceof Int32Array ? "int32" : "uint8";
-}
-
 function checkArray(operation: string, data: unknown, shape: Shape): void {
   if (!(data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint8Array)) {
     throw new VaeError({
@@ -72,32 +69,11 @@ function checkArray(operation: string, data: unknown, shape: Shape): void {
   }
   checkShape(operation, shape);
   if (data.length === sizeOf(shape)) return;
-  checkAttached(operation, data);
+  checkAttached(operation, data, "an array");
   throw new VaeError({
     code: "shape",
     operation,
     expected: `${sizeOf(shape)} numbers for shape ${showShape(shape)}`,
     received: String(data.length),
   });
-}
-
-/** Throws `"detached"` when the buffer was transferred away or became too short for the array. */
-function checkAttached(operation: string, data: HostArray): void {
-  if (data.length > 0) return;
-  try {
-    // Like every method of a typed array, at() refuses a buffer that is gone, and tells it from an empty one.
-    data.at(0);
-  } catch (cause) {
-    throw new VaeError({
-      code: "detached",
-      operation,
-      problem: "the buffer of an array was transferred or resized",
-      hint: "pass a copy to whom it went: array.slice()",
-      cause,
-    });
-  }
-}
-
-function describe(value: unknown): string {
-  return typeof value === "object" && value !== null ? (value.constructor?.name ?? "an object") : String(value);
 }

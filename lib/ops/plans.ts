@@ -1,14 +1,16 @@
 // One-op plans, compiled at the first call of a kind and kept for the next: an op is a graph of one function on inputs of
 // the call's types, and runs through the same compiler, session and kernels as a training step.
 import { VaeError } from "../errors.js";
+import { checkOptions } from "../graph/arguments.js";
 import { cast } from "../graph/identity.js";
 import { input } from "../graph/leaves.js";
 import { calledBy, checkWhole } from "../graph/table.js";
 import { type Tensor, type TensorType, topological } from "../graph/tensor.js";
 import { Device, type DeviceOptions } from "../runtime/device.js";
+import { dtypeOf } from "../runtime/feed.js";
 import type { HostArray } from "../runtime/native.js";
 import type { Session } from "../runtime/session.js";
-import { dtypeOf, type NdArray, toNdArray } from "./ndarray.js";
+import { type NdArray, toNdArray } from "./ndarray.js";
 
 /** Where a family of ops runs and how much it keeps. */
 export interface OpsOptions extends DeviceOptions {
@@ -37,6 +39,9 @@ export interface Draw {
   /** Tells draws of one step apart, from 0 to 2³² − 1; default 0. */
   readonly stream?: number;
 }
+
+/** The names of {@link Draw}. */
+export const drawOptions = ["seed", "step", "stream"] as const satisfies readonly (keyof Draw)[];
 
 /** A call of a graph function on arrays; the function gives a tensor, or several by name. */
 export interface OpCall<Result extends Tensor | Parts = Tensor> {
@@ -76,12 +81,14 @@ export class Plans {
   #calls = 0;
   #disposed = false;
 
-  constructor({ maximumPlans = 64, maximumBytes = 2 ** 28, ...options }: OpsOptions) {
+  constructor(options: OpsOptions) {
+    checkOptions("createOps", options, ["device", "threads", "tier", "precision", "maximumPlans", "maximumBytes"]);
+    const { maximumPlans = 64, maximumBytes = 2 ** 28, ...device } = options;
     checkWhole("createOps", "maximumPlans", maximumPlans, 0);
     checkWhole("createOps", "maximumBytes", maximumBytes, 0);
     this.#maximumPlans = maximumPlans;
     this.#maximumBytes = maximumBytes;
-    this.#options = { device: "cpu", ...options };
+    this.#options = { device: "cpu", ...device };
   }
 
   get statistics(): OpsStatistics {

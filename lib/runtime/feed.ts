@@ -1,9 +1,18 @@
 // What callers hand over: typed arrays, checked before native code copies them.
-import { VaeError } from "../errors.js";
+import { describe, VaeError, withArticle } from "../errors.js";
+import { checkAttached } from "../graph/arguments.js";
 import type { DType } from "../graph/tensor.js";
 import type { HostArray } from "./native.js";
 
 const ARRAYS = { float32: Float32Array, int32: Int32Array, uint8: Uint8Array } as const;
+
+/** The element type of a typed array. */
+export function dtypeOf<Data extends HostArray>(data: Data): DTypeOf<Data> {
+  const dtype: DType = data instanceof Float32Array ? "float32" : data instanceof Int32Array ? "int32" : "uint8";
+  return dtype as DTypeOf<Data>;
+}
+
+type DTypeOf<Data extends HostArray> = Data extends Float32Array ? "float32" : Data extends Int32Array ? "int32" : "uint8";
 
 /** A typed array of this element type: filled with zeros, or with the values. */
 export function hostArray(dtype: DType, content: number | readonly number[]): HostArray {
@@ -19,29 +28,10 @@ export function hostArray(dtype: DType, content: number | readonly number[]): Ho
 export function checkArray(operation: string, what: string, array: HostArray, dtype: DType, elements?: number): void {
   const type = ARRAYS[dtype];
   if (!(array instanceof type)) {
-    const received = ArrayBuffer.isView(array) ? array.constructor.name : typeof array;
-    throw new VaeError({ code: "dtype", operation, expected: `${what} as a ${type.name}`, received });
+    throw new VaeError({ code: "dtype", operation, expected: `${what} as ${withArticle(type.name)}`, received: describe(array) });
   }
-  if (isGone(array)) {
-    throw new VaeError({
-      code: "detached",
-      operation,
-      problem: `the buffer of ${what} was transferred away or resized`,
-      hint: "hand over a copy, or wait for the promise before the buffer is transferred",
-    });
-  }
+  checkAttached(operation, array, what);
   if (elements !== undefined && array.length !== elements) {
     throw new VaeError({ code: "shape", operation, expected: `${what} of ${elements} elements`, received: String(array.length) });
   }
-}
-
-/** True for an array whose buffer was detached, or shrunk so far that the array lies outside. */
-function isGone(array: HostArray): boolean {
-  if (array.length > 0) return false;
-  try {
-    new Uint8Array(array.buffer);
-  } catch {
-    return true; // a view of a detached buffer cannot be made
-  }
-  return "resizable" in array.buffer && array.buffer.resizable === true;
 }

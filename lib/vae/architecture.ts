@@ -1,6 +1,6 @@
-import { VaeError } from "../errors.js";
-import { sizeOf } from "../graph/index.js";
-import { type NamedParameter, type ParameterSpec, type Stack, stackLayers } from "../nn/index.js";
+import { describe, VaeError } from "../errors.js";
+import { type Shape, sizeOf } from "../graph/index.js";
+import { type NamedParameter, nameParameters, type Stack, stackLayers } from "../nn/index.js";
 import type { VaeConfig } from "./config.js";
 import { likelihoods } from "./likelihoods.js";
 import { posteriors } from "./posteriors.js";
@@ -26,10 +26,9 @@ export function architectureOf(config: VaeConfig): Architecture {
   const { input, latent, posterior, prior, likelihood } = config;
   const encoder = stackLayers("encoder", config.encoder, input, posteriors.of(posterior).headShape(posterior, latent));
   const decoder = stackLayers("decoder", config.decoder, [latent], likelihoods.of(likelihood).headShape(likelihood, input));
-  const named = (name: string, specs: Readonly<Record<string, ParameterSpec>> = {}): readonly NamedParameter[] =>
-    Object.entries(specs).map(([parameter, spec]) => ({ ...spec, name: `${name}.${parameter}` }));
-  const priorParameters = named("prior", priors.of(prior).parameters?.(prior, latent));
-  const likelihoodParameters = named("likelihood", likelihoods.of(likelihood).parameters?.(likelihood, input));
+  const priorParameters = nameParameters("prior", priors.of(prior).parameters?.(prior, latent), `prior: ${prior.kind}`);
+  const likelihoodSpecs = likelihoods.of(likelihood).parameters?.(likelihood, input);
+  const likelihoodParameters = nameParameters("likelihood", likelihoodSpecs, `likelihood: ${likelihood.kind}`);
   const stacked = [...encoder.entries, ...decoder.entries].flatMap((entry) => entry.parameters);
   const parameters = [...stacked, ...priorParameters, ...likelihoodParameters];
   return {
@@ -44,10 +43,13 @@ export function architectureOf(config: VaeConfig): Architecture {
   };
 }
 
-/** Throws `"architecture"` unless `received` has exactly the model's parameters, each with its number of elements. */
+/**
+ * Throws `"architecture"` unless `received` has exactly the model's parameters, each with its number of elements and, where one is
+ * given, its shape; `"argument"` where it is not even a map of arrays.
+ */
 export function checkParameters(
   architecture: Architecture,
-  received: ReadonlyMap<string, { readonly data: { readonly length: number } }>,
+  received: ReadonlyMap<string, { readonly data: { readonly length: number }; readonly shape?: Shape }>,
   operation: string,
 ): void {
   const wrong = (problem: string, expected: string, found: string): VaeError =>
@@ -59,12 +61,28 @@ export function checkParameters(
       received: found,
       hint: "weights fit only a model with the same input, latent, layers and likelihood",
     });
+  const misshapen = (expected: string, found: unknown): VaeError =>
+    new VaeError({
+      code: "argument",
+      operation,
+      expected,
+      received: describe(found),
+      hint: "parameters() gives a Map of that form: change the values in it",
+    });
+  if (!(received instanceof Map)) throw misshapen("a Map from names to { data: Float32Array }", received);
+  for (const [name, tensor] of received) {
+    const length: unknown = tensor?.data?.length;
+    if (typeof length !== "number") throw misshapen(`"${name}" as { data: Float32Array }`, tensor);
+  }
   for (const { name, shape } of architecture.parameters) {
     const tensor = received.get(name);
     const elements = sizeOf(shape);
     if (tensor === undefined) throw wrong(`there is no "${name}"`, `[${shape.join(", ")}]`, "nothing");
     if (tensor.data.length !== elements) {
       throw wrong(`"${name}" has another size`, `${elements} values, [${shape.join(", ")}]`, `${tensor.data.length} values`);
+    }
+    if (tensor.shape !== undefined && String(tensor.shape) !== String(shape)) {
+      throw wrong(`"${name}" has another shape`, describe(shape), describe(tensor.shape));
     }
   }
   const names = new Set(architecture.parameters.map(({ name }) => name));

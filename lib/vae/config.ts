@@ -1,6 +1,6 @@
-import { VaeError } from "../errors.js";
+import { describe, VaeError } from "../errors.js";
 import type { Shape } from "../graph/index.js";
-import { deepFreeze, describe, Fields, type Layer, layers, type Tagged } from "../nn/index.js";
+import { deepFreeze, Fields, type Layer, layers, type Tagged } from "../nn/index.js";
 import { type Likelihood, likelihoods } from "./likelihoods.js";
 import { type Objective, objectives } from "./objectives.js";
 import { type Posterior, posteriors } from "./posteriors.js";

@@ -1,4 +1,5 @@
 // From a configuration to symbolic graphs: what a training step, an encoding, a sample, … compute.
+import { describe, VaeError } from "../errors.js";
 import {
   add,
   broadcastTo,
@@ -7,9 +8,11 @@ import {
   gather,
   grad,
   input,
+  isTensor,
   multiply,
   reshape,
   type Shape,
+  showShape,
   shuffledIndices,
   sizeOf,
   state,
@@ -50,7 +53,10 @@ export interface ModelFunctions {
   readonly parameters: ReadonlyMap<string, Tensor>;
   /** Data as they are stored, bytes or floats, to data as the model sees them. */
   prepare(stored: Tensor): Tensor;
-  encode(x: Tensor): LatentDistribution;
+  /** Rows to the posterior's parameters, `[batch, ...headShape]`. A layer that moves statistics does so at every call. */
+  encode(x: Tensor): Tensor;
+  /** q(z|x) from what `encode` gives. */
+  posterior(head: Tensor): LatentDistribution;
   /** Latents to the likelihood's parameters, as rows. */
   decode(z: Tensor): Tensor;
   /** E[x|z] from what `decode` gives. */
@@ -60,8 +66,8 @@ export interface ModelFunctions {
   /** KL contributions `[batch, k]`. */
   kl(posterior: LatentDistribution, z: Tensor, estimate: KlEstimate): Tensor;
   samplePrior(rows: number, noise: Noise): Tensor;
-  /** log p(x|z) + log p(z) − log q(z|x) at `samples` draws per row, `[batch, samples]`. */
-  importanceLogWeights(x: Tensor, samples: number, noise: Noise): Tensor;
+  /** log p(x|z) + log p(z) − log q(z|x) at `samples` draws per row, `[batch, samples]`; `head` is what `encode` gives for x. */
+  importanceLogWeights(x: Tensor, head: Tensor, samples: number, noise: Noise): Tensor;
 }
 
 /**
@@ -80,8 +86,7 @@ export function modelFunctions(architecture: Architecture, context: LayerContext
   const priorOf = priors.of(config.prior);
   const posteriorOf = posteriors.of(config.posterior);
 
-  const encoderHead = (x: Tensor): Tensor => applyStack(encoder, reshape(x, [x.shape[0]!, ...config.input]), parameter, context);
-  const distribution = (head: Tensor): LatentDistribution => posteriorOf.distribution(config.posterior, head, config.latent);
+  const posterior = (head: Tensor): LatentDistribution => posteriorOf.distribution(config.posterior, head, config.latent);
   const decode = (z: Tensor): Tensor => rowsOf(applyStack(decoder, z, parameter, context));
   const logPrior = (z: Tensor): Tensor => priorOf.logDensity(config.prior, z, priorTensors);
   const logLikelihood = (x: Tensor, z: Tensor): Tensor =>
@@ -92,24 +97,24 @@ export function modelFunctions(architecture: Architecture, context: LayerContext
       const scaled = stored.dtype === "uint8" ? multiply(cast(stored), 1 / 255) : stored;
       return likelihoodOf.prepare?.(config.likelihood, scaled) ?? scaled;
     },
-    encode: (x) => distribution(encoderHead(x)),
+    encode: (x) => applyStack(encoder, reshape(x, [x.shape[0]!, ...config.input]), parameter, context),
+    posterior,
     decode,
     mean: (head) => likelihoodOf.mean(config.likelihood, head, likelihoodTensors),
     logLikelihood,
-    kl: (posterior, z, estimate) => {
-      const closed = estimate === "closed" ? priorOf.kl?.(config.prior, posterior, priorTensors) : undefined;
+    kl: (q, z, estimate) => {
+      const closed = estimate === "closed" ? priorOf.kl?.(config.prior, q, priorTensors) : undefined;
       if (closed !== undefined) return closed;
-      const [logQ, logP] = [posterior.logDensity(z), logPrior(z)];
+      const [logQ, logP] = [q.logDensity(z), logPrior(z)];
       // Contributions can be told apart only where both sides have the same ones.
       return logQ.shape[1] === logP.shape[1] ? subtract(logQ, logP) : column(subtract(sumColumns(logQ), sumColumns(logP)));
     },
     samplePrior: (rows, noise) => priorOf.sample(config.prior, rows, config.latent, noise, priorTensors),
-    importanceLogWeights: (x, samples, noise) => {
+    importanceLogWeights: (x, head, samples, noise) => {
       const rows = x.shape[0]!;
-      // The encoder runs once per row; its output and the row are then repeated for the draws.
-      const posterior = distribution(repeatRows(encoderHead(x), samples));
-      const z = posterior.sample(noise);
-      const ratio = subtract(sumColumns(logPrior(z)), sumColumns(posterior.logDensity(z)));
+      const q = posterior(repeatRows(head, samples));
+      const z = q.sample(noise);
+      const ratio = subtract(sumColumns(logPrior(z)), sumColumns(q.logDensity(z)));
       return reshape(add(logLikelihood(repeatRows(x, samples), z), ratio), [rows, samples]);
     },
   };
@@ -161,7 +166,9 @@ function batchTerms(architecture: Architecture, { rows, dtype, batchSize, shuffl
 
 /** The objective's terms for a prepared batch. */
 export function objectiveTerms({ config }: Architecture, model: ModelFunctions, x: Tensor, noise: Noise): ReturnType<typeof termsOf> {
-  const posterior = model.encode(x);
+  // One encoding for all that the objective asks for: a second one would draw other noise and move statistics again.
+  const head = model.encode(x);
+  const posterior = model.posterior(head);
   const context: ObjectiveContext = {
     x,
     posterior,
@@ -169,13 +176,16 @@ export function objectiveTerms({ config }: Architecture, model: ModelFunctions, 
     sample: () => posterior.sample(noise),
     logLikelihood: (z) => model.logLikelihood(x, z),
     kl: (z, estimate) => model.kl(posterior, z, estimate),
-    importanceLogWeights: (samples) => model.importanceLogWeights(x, samples, noise),
+    importanceLogWeights: (samples) => model.importanceLogWeights(x, head, samples, noise),
   };
   return termsOf(config.objective, context);
 }
 
 function termsOf(objective: Architecture["config"]["objective"], context: ObjectiveContext) {
-  return objectives.of(objective).terms(objective, context);
+  const terms = objectives.of(objective).terms(objective, context);
+  if (isTensor(terms?.loss) && terms.loss.shape.length === 0) return terms;
+  const received = isTensor(terms?.loss) ? `loss ${showShape(terms.loss.shape)}` : describe(terms);
+  throw new VaeError({ code: "argument", operation: objective.kind, expected: "terms to give a scalar tensor `loss`", received });
 }
 
 /** Gives every parameter its first value; to be run once, at the initialization step. */
@@ -193,14 +203,14 @@ function dataInput({ size }: Architecture, batch: number, dtype: DType): Tensor 
 /** `x` → mean and standardDeviation of q(z|x). */
 export function encodeGraph(architecture: Architecture, batch: number, dtype: DType): SessionGraph {
   const model = modelFunctions(architecture, inference);
-  const { mean, standardDeviation } = model.encode(model.prepare(dataInput(architecture, batch, dtype)));
+  const { mean, standardDeviation } = model.posterior(model.encode(model.prepare(dataInput(architecture, batch, dtype))));
   return { outputs: { mean, standardDeviation } };
 }
 
 /** `x` → E[x|z] at the posterior's mean. */
 export function reconstructGraph(architecture: Architecture, batch: number, dtype: DType): SessionGraph {
   const model = modelFunctions(architecture, inference);
-  const { mean } = model.encode(model.prepare(dataInput(architecture, batch, dtype)));
+  const { mean } = model.posterior(model.encode(model.prepare(dataInput(architecture, batch, dtype))));
   return { outputs: { mean: model.mean(model.decode(mean)) } };
 }
 
@@ -222,16 +232,22 @@ export function sampleGraph(architecture: Architecture, batch: number): SessionG
 export function elboGraph(architecture: Architecture, batch: number, dtype: DType): SessionGraph {
   const model = modelFunctions(architecture, inference);
   const x = model.prepare(dataInput(architecture, batch, dtype));
-  const posterior = model.encode(x);
+  const posterior = model.posterior(model.encode(x));
   const z = posterior.sample(new Noise(streams.evaluation));
   return { outputs: { reconstruction: model.logLikelihood(x, z), kl: model.kl(posterior, z, "closed"), mean: posterior.mean } };
 }
 
-/** `x` → log importance weights of `samples` draws for every row. */
-export function importanceGraph(architecture: Architecture, batch: number, samples: number, dtype: DType): SessionGraph {
+/** `x` → the rows as the model sees them, with the noise of the step where the likelihood changes rows at random. */
+export function prepareGraph(architecture: Architecture, batch: number, dtype: DType): SessionGraph {
   const model = modelFunctions(architecture, inference);
-  const x = model.prepare(dataInput(architecture, batch, dtype));
-  return { outputs: { logWeights: model.importanceLogWeights(x, samples, new Noise(streams.evaluation)) } };
+  return { outputs: { x: model.prepare(dataInput(architecture, batch, dtype)) } };
+}
+
+/** `x`, rows that are prepared already → log importance weights of `samples` draws for every row. */
+export function importanceGraph(architecture: Architecture, batch: number, samples: number): SessionGraph {
+  const model = modelFunctions(architecture, inference);
+  const x = dataInput(architecture, batch, "float32");
+  return { outputs: { logWeights: model.importanceLogWeights(x, model.encode(x), samples, new Noise(streams.evaluation)) } };
 }
 
 function rowsOf(x: Tensor): Tensor {

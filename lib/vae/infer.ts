@@ -1,12 +1,14 @@
 // What a trained model is asked: encode, decode, reconstruct, sample, interpolate. Rows go through in batches of a fixed
 // size, each one native call; between them the event loop turns.
-import { VaeError } from "../errors.js";
+import { describe, VaeError } from "../errors.js";
+import { checkValues } from "../io/check.js";
 import type { DataSource, Dataset } from "../io/dataset.js";
+import { dtypeOf } from "../runtime/feed.js";
 import type { HostArray } from "../runtime/native.js";
 import type { SessionGraph } from "../runtime/session.js";
 import type { Architecture } from "./architecture.js";
 import { decodeGraph, encodeGraph, reconstructGraph, sampleGraph } from "./graph.js";
-import { batches, batchFor, dtypeOf, ownRows } from "./rows.js";
+import { batches, batchFor, ownRows, resultRows } from "./rows.js";
 import type { Weights } from "./weights.js";
 
 /** A model as inference sees it. */
@@ -22,12 +24,15 @@ export interface Encoding {
 }
 
 export async function encode(model: Inference, source: DataSource): Promise<Encoding> {
+  return encodeRows(model, await ownRows(model.architecture, source, "encode"), "encode");
+}
+
+async function encodeRows(model: Inference, dataset: Dataset, operation: string): Promise<Encoding> {
   const { architecture } = model;
   const { latent } = architecture.config;
-  const dataset = await ownRows(architecture, source, "encode");
-  const dtype = dtypeOf(dataset);
+  const dtype = dtypeOf(dataset.data);
   const { mean, standardDeviation } = await runRows(model, dataset, {
-    operation: "encode",
+    operation,
     key: `encode ${dtype}`,
     input: "x",
     widths: { mean: latent, standardDeviation: latent },
@@ -39,7 +44,7 @@ export async function encode(model: Inference, source: DataSource): Promise<Enco
 export async function reconstruct(model: Inference, source: DataSource): Promise<Float32Array> {
   const { architecture } = model;
   const dataset = await ownRows(architecture, source, "reconstruct");
-  const dtype = dtypeOf(dataset);
+  const dtype = dtypeOf(dataset.data);
   const { mean } = await runRows(model, dataset, {
     operation: "reconstruct",
     key: `reconstruct ${dtype}`,
@@ -54,20 +59,20 @@ export async function reconstruct(model: Inference, source: DataSource): Promise
 export type Latents = Float32Array | readonly ArrayLike<number>[];
 
 export async function decode(model: Inference, latents: Latents): Promise<Float32Array> {
+  return decodeRows(model, latentRows(latents, model.architecture.config.latent), "decode");
+}
+
+async function decodeRows(model: Inference, data: Float32Array, operation: string): Promise<Float32Array> {
   const { architecture } = model;
   const { latent } = architecture.config;
-  const data = latentRows(latents, latent);
-  const { mean } = await runRows(
-    model,
-    { data, rows: data.length / latent },
-    {
-      operation: "decode",
-      key: "decode",
-      input: "z",
-      widths: { mean: architecture.size },
-      graph: (batch) => decodeGraph(architecture, batch),
-    },
-  );
+  const latents = { data, rows: data.length / latent, shape: [latent], name: "the latents" };
+  const { mean } = await runRows(model, latents, {
+    operation,
+    key: "decode",
+    input: "z",
+    widths: { mean: architecture.size },
+    graph: (batch) => decodeGraph(architecture, batch),
+  });
   return mean!;
 }
 
@@ -80,7 +85,7 @@ export async function sample(
   const { count, temperature, seed, draw } = request;
   const { size } = architecture;
   const batch = batchFor(count);
-  const result = new Float32Array(count * size);
+  const result = resultRows(count, size, "sample");
   for (let start = 0; start < count; start += batch) {
     const firstStep = draw + start / batch;
     const inputs = { temperature: Float32Array.of(temperature) };
@@ -110,21 +115,22 @@ export async function interpolate(
   steps: number,
   spherical: boolean,
 ): Promise<Float32Array> {
+  const operation = "interpolate";
   const { architecture } = model;
   const [from, to] = await Promise.all(
     ends.map(async (end) => {
-      const { data, rows } = await ownRows(architecture, end, "interpolate");
-      if (rows === 1) return (await encode(model, data)).mean;
-      throw new VaeError({ code: "shape", operation: "interpolate", expected: "one row at each end", received: `${rows} rows` });
+      const dataset = await ownRows(architecture, end, operation);
+      if (dataset.rows === 1) return (await encodeRows(model, dataset, operation)).mean;
+      throw new VaeError({ code: "shape", operation, expected: "one row at each end", received: `${dataset.rows} rows` });
     }),
   );
   const latent = architecture.config.latent;
-  const path = new Float32Array(steps * latent);
+  const path = resultRows(steps, latent, operation);
   for (let index = 0; index < steps; index++) {
     const t = steps === 1 ? 0 : index / (steps - 1);
     path.set(spherical ? greatCircle(from!, to!, t) : weighted(from!, 1 - t, to!, t), index * latent);
   }
-  return decode(model, path);
+  return decodeRows(model, path, operation);
 }
 
 /** Shoemake's spherical interpolation; a straight line where the ends point the same way. */
@@ -157,6 +163,12 @@ function rowsToArray(rows: readonly ArrayLike<number>[], latent: number): Float3
       const received = `${row?.length ?? "no"} values at index ${index}`;
       throw new VaeError({ code: "shape", operation: "decode", expected: `latents of ${latent} numbers`, received });
     }
+    // A plain array may hold anything, which set() would make numbers of: "1", null.
+    const other = Array.isArray(row) ? row.findIndex((value) => typeof value !== "number") : -1;
+    if (other >= 0) {
+      const received = `${describe(row[other])} in the latent at index ${index}`;
+      throw new VaeError({ code: "argument", operation: "decode", expected: "latents of numbers", received });
+    }
     flat.set(row, index * latent);
   });
   return flat;
@@ -174,16 +186,18 @@ interface RowGraph {
   graph(batch: number): SessionGraph;
 }
 
-/** Runs rows through a graph of a fixed batch size. */
+/** Runs rows through a graph of a fixed batch size; throws `"data"` at the first value that is not finite. */
 async function runRows(
   { weights }: Inference,
-  { data, rows }: Pick<Dataset, "data" | "rows">,
+  dataset: Dataset,
   { operation, key, input, widths, graph }: RowGraph,
 ): Promise<Record<string, Float32Array>> {
+  await checkValues(dataset, undefined, operation);
+  const { data, rows } = dataset;
   const size = data.length / rows;
   const batch = batchFor(rows);
   const names = Object.keys(widths);
-  const results = Object.fromEntries(names.map((name) => [name, new Float32Array(rows * widths[name]!)]));
+  const results = Object.fromEntries(names.map((name) => [name, resultRows(rows, widths[name]!, operation)]));
   for (const { start, count, values } of batches<Float32Array | Uint8Array>(data, { rows, size, batch, operation })) {
     const inputs: Record<string, HostArray> = { [input]: values };
     const { outputs } = await weights.run(`${key} ${batch}`, () => graph(batch), { steps: 1, inputs }, operation);

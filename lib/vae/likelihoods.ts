@@ -32,7 +32,7 @@ export interface LikelihoodBehaviour<L extends Likelihood = Likelihood> extends 
   parameters?(likelihood: L, input: Shape): Readonly<Record<string, ParameterSpec>>;
   /** The values that data may have; any finite ones when left out. */
   range?(likelihood: L): { readonly low: number; readonly high: number };
-  /** Changes a batch before anything sees it (binarization, dequantization). */
+  /** Changes a batch before anything sees it (binarization, dequantization). Noise is drawn anew on every step. */
   prepare?(likelihood: L, x: Tensor): Tensor;
   /** `[batch, k]`, contributions whose sum over k is log p(x|z) in nats. */
   logDensity(likelihood: L, x: Tensor, head: Tensor, parameters: Parameters): Tensor;
@@ -40,7 +40,7 @@ export interface LikelihoodBehaviour<L extends Likelihood = Likelihood> extends 
   mean(likelihood: L, head: Tensor, parameters: Parameters): Tensor;
 }
 
-export const likelihoods = new Registry<LikelihoodBehaviour>("likelihood");
+export const likelihoods = new Registry<LikelihoodBehaviour>("likelihood", ["headShape", "logDensity", "mean"]);
 
 /** Adds a kind of likelihood. */
 export function defineLikelihood<L extends Likelihood>(kind: string, behaviour: LikelihoodBehaviour<L>): void {
@@ -56,7 +56,7 @@ export interface BernoulliOptions {
   /**
    * `"none"` (default) takes the data as they are: values between 0 and 1 count as probabilities, which gives the usual
    * cross-entropy but not a density; `"threshold"` makes values of at least ½ 1 and others 0; `"stochastic"` draws 0 or 1
-   * anew on every step, with the value as probability (Burda et al. 2015).
+   * anew on every step, with the value as probability (Burda et al. 2015), and once per row in `evaluate`.
    */
   readonly binarize?: "none" | "threshold" | "stochastic";
 }

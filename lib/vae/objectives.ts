@@ -48,7 +48,7 @@ export interface ObjectiveBehaviour<O extends Objective = Objective> extends Beh
   terms(objective: O, context: ObjectiveContext): ObjectiveTerms;
 }
 
-export const objectives = new Registry<ObjectiveBehaviour>("objective");
+export const objectives = new Registry<ObjectiveBehaviour>("objective", ["terms"]);
 
 /** Adds a kind of objective. */
 export function defineObjective<O extends Objective>(kind: string, behaviour: ObjectiveBehaviour<O>): void {

@@ -34,7 +34,7 @@ export interface PosteriorBehaviour<P extends Posterior = Posterior> extends Beh
   distribution(posterior: P, head: Tensor, latent: number): LatentDistribution;
 }
 
-export const posteriors = new Registry<PosteriorBehaviour>("posterior");
+export const posteriors = new Registry<PosteriorBehaviour>("posterior", ["headShape", "distribution"]);
 
 /** Adds a kind of posterior. */
 export function definePosterior<P extends Posterior>(kind: string, behaviour: PosteriorBehaviour<P>): void {
@@ -53,7 +53,8 @@ export function gaussianPosterior(options: { logVarianceRange?: readonly [low: n
 
 definePosterior<Gaussian>("gaussian", {
   parse: (options) => {
-    const [low, high, ...rest] = (options.raw("logVarianceRange") as readonly unknown[] | undefined) ?? [-30, 20];
+    const range = options.raw("logVarianceRange") ?? [-30, 20];
+    const [low, high, ...rest] = (Array.isArray(range) ? range : []) as readonly unknown[];
     if (typeof low !== "number" || typeof high !== "number" || rest.length > 0 || !(low < high) || !Number.isFinite(high - low)) {
       throw options.wrong("logVarianceRange", "two finite numbers [low, high] with low < high");
     }

@@ -21,7 +21,7 @@ export interface PriorBehaviour<P extends Prior = Prior> extends Behaviour {
   kl?(prior: P, posterior: LatentDistribution, parameters: Parameters): Tensor | undefined;
 }
 
-export const priors = new Registry<PriorBehaviour>("prior");
+export const priors = new Registry<PriorBehaviour>("prior", ["logDensity", "sample"]);
 
 /** Adds a kind of prior. */
 export function definePrior<P extends Prior>(kind: string, behaviour: PriorBehaviour<P>): void {

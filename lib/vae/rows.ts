@@ -1,6 +1,8 @@
 // Rows of a caller's data on their way to the device: owned, checked, and cut into batches of a fixed size.
+import { VaeError } from "../errors.js";
+import { checkAttached } from "../graph/arguments.js";
 import { checkValues } from "../io/check.js";
-import { checkAttached, type DataSource, type Dataset, toDataset } from "../io/dataset.js";
+import { type DataSource, type Dataset, toDataset } from "../io/dataset.js";
 import type { Architecture } from "./architecture.js";
 import { likelihoods } from "./likelihoods.js";
 
@@ -18,9 +20,20 @@ export async function checkRows({ config }: Architecture, dataset: Dataset, oper
   await checkValues(dataset, likelihoods.of(config.likelihood).range?.(config.likelihood), operation);
 }
 
-/** How rows are stored. */
-export function dtypeOf({ data }: Pick<Dataset, "data">): "uint8" | "float32" {
-  return data instanceof Uint8Array ? "uint8" : "float32";
+/** Room for `rows` results of `width` values each; `"argument"` where there is none. */
+export function resultRows(rows: number, width: number, operation: string): Float32Array {
+  try {
+    return new Float32Array(rows * width);
+  } catch (cause) {
+    throw new VaeError({
+      code: "argument",
+      operation,
+      expected: "a result that fits into one array in memory",
+      received: `${rows} rows of ${width} values`,
+      hint: "ask for fewer rows at a time",
+      cause,
+    });
+  }
 }
 
 /** The batch size for `rows` rows: a power of two, so that calls of any length share few compiled graphs. */

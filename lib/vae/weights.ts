@@ -46,6 +46,10 @@ export class Weights {
   readonly #sessions = new Map<string, CachedSession>();
   #initial: ReadonlyMap<string, NamedArray> | undefined;
   #ready: Promise<void> | undefined;
+  /** The calls that use the device right now: a move to another one waits for them. */
+  readonly #uses = new Set<Promise<unknown>>();
+  /** The move in progress: what would use the device waits for it. */
+  #moving: Promise<void> | undefined;
   #disposed = false;
 
   /** @param initial values of all parameters to begin with, and of optimizer slots; drawn from the seed when left out */
@@ -98,22 +102,26 @@ export class Weights {
     return [...this.#residents.keys()].filter(filter);
   }
 
-  /** Copies tensors out, behind everything queued. */
-  async read(names: readonly string[], operation: string): Promise<Map<string, NamedArray>> {
-    await this.ready(operation);
-    this.check(operation);
-    const reading = names.map(async (name) => {
-      const resident = this.#residents.get(name)!;
-      return [name, { data: float32(await resident.read()), shape: resident.shape }] as const;
+  /**
+   * Copies tensors out, behind everything queued.
+   *
+   * @param names which; a function is asked when the reads are queued, for names that come and go, such as an optimizer's slots
+   */
+  read(names: readonly string[] | (() => readonly string[]), operation: string): Promise<Map<string, NamedArray>> {
+    return this.#use(operation, async () => {
+      const reading = (typeof names === "function" ? names() : names).map(async (name) => {
+        const resident = this.#residents.get(name)!;
+        return [name, { data: float32(await resident.read()), shape: resident.shape }] as const;
+      });
+      return new Map(await Promise.all(reading));
     });
-    return new Map(await Promise.all(reading));
   }
 
   /** Overwrites tensors, behind everything queued. */
-  async write(values: ReadonlyMap<string, { readonly data: Float32Array }>, operation: string): Promise<void> {
-    await this.ready(operation);
-    this.check(operation);
-    await Promise.all([...values].map(([name, { data }]) => this.#residents.get(name)!.write(data)));
+  write(values: ReadonlyMap<string, { readonly data: Float32Array }>, operation: string): Promise<void> {
+    return this.#use(operation, async () => {
+      await Promise.all([...values].map(([name, { data }]) => this.#residents.get(name)!.write(data)));
+    });
   }
 
   /** Compiles a graph, which the caller disposes of, while the event loop goes on. */
@@ -122,31 +130,56 @@ export class Weights {
   }
 
   /** Runs a graph, compiled at its first use under this key. */
-  async run(key: string, build: () => SessionGraph, request: RunRequest, operation: string): Promise<SessionResult> {
-    await this.ready(operation);
-    this.check(operation);
-    const cached = this.#sessions.get(key) ?? { opening: this.open(build()), running: 0 };
-    this.#sessions.delete(key);
-    this.#sessions.set(key, cached);
-    cached.running++;
-    try {
-      const session = await cached.opening.catch((error: unknown) => {
-        this.#sessions.delete(key); // the next call tries again
-        throw error;
-      });
-      return await session.run(request);
-    } finally {
-      cached.running--;
-      this.#evict();
-    }
+  run(key: string, build: () => SessionGraph, request: RunRequest, operation: string): Promise<SessionResult> {
+    return this.#use(operation, async () => {
+      const cached = this.#sessions.get(key) ?? { opening: this.open(build()), running: 0 };
+      this.#sessions.delete(key);
+      this.#sessions.set(key, cached);
+      cached.running++;
+      try {
+        const session = await cached.opening.catch((error: unknown) => {
+          this.#sessions.delete(key); // the next call tries again
+          throw error;
+        });
+        const result = await session.run(request);
+        // A run that a disposal stopped gives what the memory held before it.
+        if (result.status !== "done") this.check(operation);
+        return result;
+      } finally {
+        cached.running--;
+        this.#evict();
+      }
+    });
   }
 
-  /** Moves everything to as many threads, which only the CPU computes with; compiled graphs are dropped. */
+  /**
+   * Moves everything to as many threads, which only the CPU computes with; compiled graphs are dropped. Calls in progress
+   * end first, and later ones wait: none of them meets a device that is gone, or writes to one that was read already.
+   */
   async useThreads(threads: number, operation: string): Promise<void> {
     await this.ready(operation);
     if (threads === this.#device.threads || this.#device.name !== "cpu") return;
-    this.#ready = this.#reopen({ ...this.#options, threads }, operation);
-    await this.#ready;
+    const move = this.#reopen({ ...this.#options, threads }, operation);
+    const end = (): void => {
+      this.#moving = undefined;
+    };
+    this.#moving = move.then(end, end);
+    await move;
+  }
+
+  /** Makes a call that uses the device: never during a move, and `"disposed"` by whatever error a disposal cuts it off. */
+  async #use<T>(operation: string, call: () => Promise<T>): Promise<T> {
+    try {
+      await this.ready(operation);
+      while (this.#moving !== undefined) await this.#moving;
+      this.check(operation);
+      const use = call();
+      this.#uses.add(use);
+      return await use.finally(() => this.#uses.delete(use));
+    } catch (error) {
+      this.check(operation);
+      throw error;
+    }
   }
 
   memory(): MemoryUse {
@@ -185,13 +218,16 @@ export class Weights {
   }
 
   async #reopen(options: DeviceOptions, operation: string): Promise<void> {
+    await Promise.allSettled(this.#uses);
+    this.check(operation);
     const old = [...this.#residents.values()];
     const values = await Promise.all(old.map((resident) => resident.read()));
     this.check(operation);
+    const device = Device.open(options); // where this fails, the model stays where it is
     this.#close();
     this.#residents.clear();
     this.#options = options;
-    this.#device = Device.open(options);
+    this.#device = device;
     await Promise.all(old.map(({ name, shape, dtype }, index) => this.declare(name, shape, dtype).write(values[index]!)));
   }
 

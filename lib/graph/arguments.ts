@@ -1,0 +1,169 @@
+// What callers hand over, checked: options by name, and arrays whose memory may be gone. It stands in this room because all
+// that check may import it.
+import { describe, VaeError } from "../errors.js";
+import { type Shape, shapeInstead } from "./tensor.js";
+
+/** True for an object whose properties mean something by their names, false for arrays and typed arrays. */
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
+}
+
+/**
+ * The options themselves; throws where they are no object, or have a name that is not known: a misspelt option would change
+ * nothing, and nobody would hear of it.
+ */
+export function checkOptions<Options>(operation: string, options: Options, known: readonly (keyof Options & string)[]): Options {
+  if (!isRecord(options)) {
+    throw new VaeError({ code: "argument", operation, expected: "an object of options", received: describe(options) });
+  }
+  const names: readonly string[] = known;
+  const unknown = Object.keys(options).find((name) => !names.includes(name));
+  if (unknown === undefined) return options;
+  throw new VaeError({
+    code: "argument",
+    operation,
+    problem: `there is no option ${describe(unknown)}`,
+    hint: `${suggestion(unknown, names)}options: ${names.join(", ") || "none"}`,
+  });
+}
+
+/** Longer names are no slips of the keyboard. */
+const LONGEST_NAME = 64;
+
+/** `did you mean "dense"? `, or nothing when no name is near. */
+export function suggestion(name: string, names: readonly string[]): string {
+  if (name.length > LONGEST_NAME) return "";
+  let nearest = "";
+  let least = Math.max(1, Math.floor(name.length / 2)) + 1;
+  for (const candidate of names) {
+    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
+    if (distance < least) [nearest, least] = [candidate, distance];
+  }
+  return nearest === "" ? "" : `did you mean "${nearest}"? `;
+}
+
+/** Levenshtein's distance: insertions, deletions and replacements. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    }
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+/** Bounds of a number: `minimum` and `maximum` are allowed values, `above` and `below` are not. */
+export interface NumberBounds {
+  readonly minimum?: number;
+  readonly maximum?: number;
+  readonly above?: number;
+  readonly below?: number;
+  readonly integer?: boolean;
+}
+
+/** Untrusted options, read one by one; {@link Fields.finish} complains about those that nobody read. */
+export class Fields {
+  readonly #raw: Readonly<Record<string, unknown>>;
+  readonly #known = new Set<string>();
+
+  constructor(
+    readonly operation: string,
+    raw: unknown,
+  ) {
+    if (!isRecord(raw)) throw new VaeError({ code: "argument", operation, expected: "an object of options", received: describe(raw) });
+    this.#raw = raw;
+  }
+
+  /** The value as it is, or undefined. */
+  raw(name: string): unknown {
+    this.#known.add(name);
+    return this.#raw[name];
+  }
+
+  /** A finite number within bounds; `fallback` when absent. Without a fallback it must be there. */
+  number(name: string, bounds: NumberBounds = {}, fallback?: number): number {
+    const value = this.raw(name) ?? fallback;
+    if (typeof value !== "number" || !Number.isFinite(value) || !within(value, bounds)) throw this.wrong(name, describeBounds(bounds));
+    return value;
+  }
+
+  /** One of a few strings. */
+  choice<const Choice extends string>(name: string, choices: readonly Choice[], fallback?: Choice): Choice {
+    const value = this.raw(name) ?? fallback;
+    const found = choices.find((choice) => choice === value);
+    if (found !== undefined) return found;
+    const near = typeof value === "string" ? suggestion(value, choices) : "";
+    throw this.wrong(name, choices.map((choice) => `"${choice}"`).join(", "), near);
+  }
+
+  boolean(name: string, fallback: boolean): boolean {
+    const value = this.raw(name) ?? fallback;
+    if (typeof value !== "boolean") throw this.wrong(name, "true or false");
+    return value;
+  }
+
+  /** A shape: whole numbers of at least 1. */
+  shape(name: string): Shape {
+    const value = this.raw(name);
+    const expected = shapeInstead(value);
+    if (expected !== undefined) throw this.wrong(name, expected, "", "shape");
+    return value as Shape;
+  }
+
+  /** The error for a field, for checks that the methods above do not make. */
+  wrong(name: string, expected: string, hint = "", code: "argument" | "shape" = "argument"): VaeError {
+    const parts = { code, operation: this.operation, expected: `${name} to be ${expected}`, received: describe(this.#raw[name]) };
+    return new VaeError(hint === "" ? parts : { ...parts, hint });
+  }
+
+  /** Throws when an option was given that nobody asked for. */
+  finish(): void {
+    checkOptions(this.operation, this.#raw, [...this.#known]);
+  }
+}
+
+function within(value: number, { minimum, maximum, above, below, integer }: NumberBounds): boolean {
+  return (
+    value >= (minimum ?? Number.NEGATIVE_INFINITY) &&
+    value <= (maximum ?? Number.POSITIVE_INFINITY) &&
+    value > (above ?? Number.NEGATIVE_INFINITY) &&
+    value < (below ?? Number.POSITIVE_INFINITY) &&
+    (integer !== true || Number.isSafeInteger(value))
+  );
+}
+
+/** `a whole number of at least 1 and at most 1024`, `a finite number above 0`, … */
+function describeBounds({ minimum, maximum, above, below, integer }: NumberBounds): string {
+  const bounds = [
+    minimum === undefined ? "" : `of at least ${minimum}`,
+    above === undefined ? "" : `above ${above}`,
+    maximum === undefined ? "" : `${minimum === undefined && above === undefined ? "of " : ""}at most ${maximum}`,
+    below === undefined ? "" : `below ${below}`,
+  ].filter((bound) => bound !== "");
+  return [integer === true ? "a whole number" : "a finite number", bounds.join(" and ")].filter((part) => part !== "").join(" ");
+}
+
+/**
+ * Throws `"detached"` when the array's buffer was transferred (to a worker, by `structuredClone`) or resized below it. An array
+ * that is merely empty passes.
+ *
+ * @param array a typed array of any kind
+ */
+export function checkAttached(operation: string, array: ArrayBufferView, what = "the data"): void {
+  if (array.byteLength > 0) return;
+  try {
+    // Like every method of typed arrays, at() refuses a buffer that is gone or too short, and tells it from an empty one.
+    Uint8Array.prototype.at.call(array, 0);
+  } catch (cause) {
+    throw new VaeError({
+      code: "detached",
+      operation,
+      problem: `the buffer of ${what} was transferred or resized`,
+      hint: "hand over a copy, array.slice(), or transfer the buffer once the promise has resolved",
+      cause,
+    });
+  }
+}
