@@ -26,8 +26,6 @@ public:
   explicit Queue(int threads) : threads_(threads) {}
   ~Queue() { join(); }
 
-  int threads() const { return threads_; }
-  bool started() const { return thread_.joinable(); }
   // `finished` is called on the queue's thread with each job done, `ended` as the last thing the thread does.
   // Throws std::system_error when there is no thread to be had.
   void start(std::function<void(std::unique_ptr<Job>)> finished, std::function<void()> ended);

@@ -27,7 +27,6 @@ public:
   // The residents of a session by slot, which of them its plan writes, and where copies get their memory.
   void watch(const std::vector<std::shared_ptr<Resident>>& residents, std::vector<bool> written, Allocate allocate);
 
-  bool writes_anything() const { return writes_anything_; }
   bool valid() const { return valid_; }
   uint64_t step() const { return step_; } // the counter at which the copied weights stand
   bool replayable() const { return valid_ && replayable_; }
