@@ -25,9 +25,9 @@ struct Phase {
   };
   std::vector<Tap> taps;
   std::vector<Segment> segments;
-  int64_t run = 0, depth = 0;       // steps of a segment, of all
+  int64_t run = 0, depth = 0;     // steps of a segment, of all
   int64_t a_step = 1, b_step = 0; // from step to step of a run, in the window and in the weights (lanewise)
-  int64_t packed = 0;         // where this phase's weights begin, per group
+  int64_t packed = 0;             // where this phase's weights begin, per group
   int64_t row_phase, column_phase;
   std::vector<int64_t> windows, results; // of each pixel of a block: where its window begins, where its sums go
 };
@@ -84,8 +84,8 @@ private:
         phase.taps.push_back({y.kernel * of_.shape.kernel_width + x.kernel,
                               (y.offset - window_.rows.low) * window_.row_stride() +
                                   (x.offset - window_.columns.low) * window_.pixel_stride()});
-    // A run is what lies side by side in memory: the channels of neighbouring positions. Lanewise it is all positions of
-    // one row, which are evenly spaced.
+    // A run is what lies side by side in memory: the channels of neighbouring positions. Lanewise it is all positions
+    // of one row, which are evenly spaced.
     bool joined = of_.groups == 1;
     for (size_t i = 1; i < columns.size(); ++i) joined &= columns[i].offset == columns[i - 1].offset + 1;
     if (form_ == Form::lanewise) joined = true;

@@ -26,6 +26,7 @@ struct ConvolutionShape {
   explicit ConvolutionShape(const std::vector<int32_t>& attributes);
   int64_t group_channels() const { return channels / groups; }
   int64_t group_filters() const { return filters / groups; }
+  int64_t kernel_positions() const { return kernel_height * kernel_width; }
 };
 
 // One direction of the image, from where values are read (source) to where sums are written (destination).
@@ -144,7 +145,7 @@ struct Correlation {
 // Blocks that are computed one after the other by one thread, which can so fetch the next one's source ahead.
 inline int64_t blocks_per_job(int64_t blocks) { return std::max<int64_t>(1, blocks / 32); }
 
-// Few output channels: lanes for input channels where there are enough of those, else lanes for pixels.
+// Few output channels: lanes for pixels, or for input channels where there are very many of those.
 bool prefers_dots(const Correlation& correlation, const TierKernels& tier);
 bool prefers_planes(const Correlation& correlation, const TierKernels& tier);
 std::unique_ptr<Kernel> make_planar_convolution(const ResolvedStep& step, const TierKernels& tier);

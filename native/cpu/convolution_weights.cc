@@ -1,6 +1,8 @@
 // conv2d_weight_gradient: the sum over all output pixels of window times gradient, for every kernel position, channel
 // and filter. Blocks of pixels are divided into chunks by the geometry alone; each chunk's sums are made in order and
 // the chunks are added up in order, so that the number of threads changes nothing.
+#include <numeric>
+
 #include "convolution_weights.h"
 #include "tile_program.h"
 
@@ -9,18 +11,17 @@ namespace nodevae {
 namespace {
 
 constexpr int64_t kMostChunks = 8;
-constexpr int64_t kChunkPixels = 512;       // fewer do not pay for a chunk's own sums
-constexpr int64_t kChunkFloats = 1 << 21;   // of all chunks together
-constexpr int64_t kAddedFloats = 1 << 14;   // of a job that adds up chunks
+constexpr int64_t kChunkPixels = 512;     // fewer do not pay for a chunk's own sums
+constexpr int64_t kChunkFloats = 1 << 21; // of all chunks together
+constexpr int64_t kAddedFloats = 1 << 14; // of a job that adds up chunks
 
 class WeightGradientKernel final : public Kernel {
 public:
   WeightGradientKernel(const ResolvedStep& step, const TierKernels& tier)
-      : tier_(tier),
-        form_(make_weight_gradient_form({ConvolutionShape(step.attributes),
-                                         static_cast<const float*>(step.operands[0].data),
-                                         static_cast<const float*>(step.operands[1].data)},
-                                        tier)),
+      : tier_(tier), form_(make_weight_gradient_form({ConvolutionShape(step.attributes),
+                                                      static_cast<const float*>(step.operands[0].data),
+                                                      static_cast<const float*>(step.operands[1].data)},
+                                                     tier)),
         rows_(static_cast<int64_t>(form_->row_places.size())),
         columns_(static_cast<int64_t>(form_->column_places.size())), sums_(round_up(form_->sums(), 16)),
         finish_rows_(std::max<int64_t>(1, 8192 / columns_)),
@@ -37,9 +38,7 @@ public:
   }
 
   size_t shared_bytes() const override { return sums_offset() + float_bytes(sums_ * chunks_); }
-  size_t local_bytes() const override {
-    return std::max(form_->local_bytes(), finish_bytes_ + program_.local_bytes());
-  }
+  size_t local_bytes() const override { return std::max(form_->local_bytes(), finish_bytes_ + program_.local_bytes()); }
 
   void run(const RunContext& context) override {
     float* sums = reinterpret_cast<float*>(context.shared + sums_offset());
@@ -70,8 +69,8 @@ private:
     const int64_t blocks = form_->blocks(), tiles = form_->tiles();
     const int64_t first = blocks * chunk / chunks_, last = blocks * (chunk + 1) / chunks_;
     for (int64_t block = first; block < last; ++block)
-      form_->add_block(block, block == first, tiles * share / shares_, tiles * (share + 1) / shares_,
-                       sums + chunk * sums_, local);
+      form_->add_block({block, block == first, block + 1 == last, tiles * share / shares_,
+                        tiles * (share + 1) / shares_, sums + chunk * sums_, local});
   }
 
   // Columns whose sums lie side by side, as many as every such run has.
@@ -87,10 +86,16 @@ private:
 
   // Rows [begin, end) of the result, each of all filters.
   void gather(const float* sums, int64_t begin, int64_t end, float* out) const {
+    const int64_t lanes = form_->lanes();
     for (int64_t row = begin; row < end; ++row) {
       const float* from = sums + form_->row_places[static_cast<size_t>(row)];
-      for (int64_t column = 0; column < columns_; column += run_, out += run_)
-        std::copy_n(from + form_->column_places[static_cast<size_t>(column)], run_, out);
+      for (int64_t column = 0; column < columns_; column += run_, out += run_) {
+        const float* place = from + form_->column_places[static_cast<size_t>(column)];
+        if (lanes == 1)
+          std::copy_n(place, run_, out);
+        else
+          *out = std::accumulate(place, place + lanes, 0.0f);
+      }
     }
   }
 

@@ -1,12 +1,4 @@
-// Weight gradients as products of a window of the image and the gradient, both where they lie in memory:
-//
-//   by_filter   filters are the lanes, (kernel position, channel) the rows
-//   swapped     the same with image and gradient in each other's place: channels are the lanes, (kernel position,
-//               filter) the rows. A pixel x of the image meets the gradient at x + pad - kernel position, so for stride
-//               1 the gradient of the weights is also that of a convolution over the gradient, kernel positions in
-//               reverse.
-//   by_window   a stretch of the window is the lanes, filters the rows
-//   lanewise    channels are the lanes of both: depthwise convolutions
+// Weight gradients as products of a window of the image and the gradient, both where they lie in memory.
 #include "convolution_weights.h"
 
 namespace nodevae {
@@ -14,19 +6,14 @@ namespace nodevae {
 namespace {
 
 constexpr int64_t kBlockPixels = 256;
-
-int64_t positions(const ConvolutionShape& shape) { return shape.kernel_height * shape.kernel_width; }
+constexpr int64_t kFetchedPerTile = 8192; // bytes
 
 class WindowForm : public WeightGradientForm {
 public:
   WindowForm(const WeightGradientOperands& of, const TierKernels& tier, int64_t overread)
       : tier_(tier), of_(of), channels_(of.shape.group_channels()), filters_(of.shape.group_filters()),
-        rows_(positions(of.shape) * channels_),
-        window_(Axis::convolution(of.shape.height, of.shape.out_height, of.shape.kernel_height, of.shape.stride_height,
-                                  of.shape.pad_top, of.shape.dilation_height),
-                Axis::convolution(of.shape.width, of.shape.out_width, of.shape.kernel_width, of.shape.stride_width,
-                                  of.shape.pad_left, of.shape.dilation_width),
-                of.shape.images, of.shape.channels, kBlockPixels, overread),
+        rows_(of.shape.kernel_positions() * channels_),
+        window_(of.rows(), of.columns(), of.shape.images, of.shape.channels, kBlockPixels, overread),
         pixel_step_(of.shape.stride_width * window_.pixel_stride()) {
     const ConvolutionShape& s = of_.shape;
     for (int64_t y = 0; y < s.kernel_height; ++y)
@@ -45,28 +32,50 @@ public:
 
 protected:
   struct Operands {
-    Window::Part part;
+    int64_t pixels;
     const float *window, *gradient;
     WindowTile tile;
+    Prefetch next_image, next_gradient;
+
+    void advance() {
+      next_image.advance();
+      next_gradient.advance();
+    }
   };
-  Operands read(int64_t block, bool first, char* local) const {
-    Operands operands{window_.part(block), nullptr, nullptr, {}};
-    operands.window = window_.read(of_.image, operands.part, reinterpret_cast<float*>(local));
-    operands.gradient = of_.gradient + operands.part.pixel * of_.shape.filters;
-    operands.tile.segments = operands.part.images * operands.part.rows;
-    operands.tile.run = of_.shape.out_width;
-    operands.tile.segment = segments_.data();
-    operands.tile.accumulate = !first;
-    return operands;
+  Operands read(const Call& call) const {
+    const Window::Part part = window_.part(call.block);
+    WindowTile tile{};
+    tile.segments = part.images * part.rows;
+    tile.run = of_.shape.out_width;
+    tile.segment = segments_.data();
+    tile.accumulate = !call.first;
+    Window::Stretch image, gradient;
+    if (!call.last) {
+      const Window::Part next = window_.part(call.block + 1);
+      image = window_.stretch(of_.image, next);
+      gradient = {reinterpret_cast<const char*>(gradient_of(next)),
+                  next.pixels * of_.shape.filters * static_cast<int64_t>(sizeof(float))};
+    }
+    // Asked for in large bursts, memory only keeps the loads of the present block waiting.
+    const int64_t steps = call.end - call.begin, most = steps * kFetchedPerTile;
+    if (image.bytes > most) image = {};
+    if (gradient.bytes > most) gradient = {};
+    return {part.pixels,
+            window_.read(of_.image, part, reinterpret_cast<float*>(call.local)),
+            gradient_of(part),
+            tile,
+            Prefetch(image, steps),
+            Prefetch(gradient, steps)};
   }
+  const float* gradient_of(const Window::Part& part) const { return of_.gradient + part.pixel * of_.shape.filters; }
 
   const TierKernels& tier_;
   const WeightGradientOperands of_;
   const int64_t channels_, filters_; // of a group
   const int64_t rows_;               // kernel positions x channels of a group
   const Window window_;
-  const int64_t pixel_step_;                // from window to window
-  std::vector<int64_t> windows_, results_;  // of each row: where it begins in the window, where its sums lie
+  const int64_t pixel_step_;               // from window to window
+  std::vector<int64_t> windows_, results_; // of each row: where it begins in the window, where its sums lie
   std::vector<Segment> segments_;
 };
 
@@ -92,27 +101,29 @@ public:
     return window_.bytes() + (packs() ? float_bytes(packed) : 0);
   }
 
-  void add_block(int64_t block, bool first, int64_t begin, int64_t end, float* sums, char* local) const override {
-    auto [part, window, gradient, tile] = read(block, first, local);
-    float* packed = reinterpret_cast<float*>(local + window_.bytes());
+  void add_block(const Call& call) const override {
+    Operands of = read(call);
+    WindowTile& tile = of.tile;
+    float* packed = reinterpret_cast<float*>(call.local + window_.bytes());
     const int64_t panels = static_cast<int64_t>(panels_.size());
     tile.a_k = pixel_step_;
-    for (int64_t i = begin; i < end;) {
+    for (int64_t i = call.begin; i < call.end;) {
       const int64_t group = i / (panels * tiles_), number = i / tiles_ % panels;
-      const int64_t next = std::min(end, (i / tiles_ + 1) * tiles_);
+      const int64_t next = std::min(call.end, (i / tiles_ + 1) * tiles_);
       const ColumnPanel& panel = panels_[static_cast<size_t>(number)];
-      tile.b = gradient + group * filters_ + panel.column;
+      tile.b = of.gradient + group * filters_ + panel.column;
       tile.b_k = tile.b_unit = of_.shape.filters;
       if (packs()) {
         const int64_t width = int64_t{panel.vectors} * tier_.lanes;
-        const PackCall pack{tile.b, of_.shape.filters, 1, part.pixels, panel.columns, width, packed};
+        const PackCall pack{tile.b, of_.shape.filters, 1, of.pixels, panel.columns, width, packed};
         tier_.pack_panel(&pack);
         tile.b = packed;
         tile.b_k = tile.b_unit = width;
       }
-      tile.a = window + group * channels_;
-      tile.c = sums + group * padded_ + panel.column;
+      tile.a = of.window + group * channels_;
+      tile.c = call.sums + group * padded_ + panel.column;
       for (; i < next; ++i) {
+        of.advance();
         const int64_t row = rows_ * (i % tiles_) / tiles_, count = rows_ * (i % tiles_ + 1) / tiles_ - row;
         tile.a_rows = windows_.data() + row;
         tile.c_rows = results_.data() + row;
@@ -132,7 +143,7 @@ private:
 
   // This form's channels are the convolution's filters, and the other way round.
   void place_swapped() {
-    for (int64_t position = positions(of_.shape) - 1; position >= 0; --position)
+    for (int64_t position = of_.shape.kernel_positions() - 1; position >= 0; --position)
       for (int64_t channel = 0; channel < filters_; ++channel)
         row_places.push_back(position * channels_ * pitch_ + channel);
     for (int64_t group = 0; group < of_.shape.groups; ++group)
@@ -145,52 +156,7 @@ private:
   const int64_t tiles_;  // of a panel
 };
 
-bool can_swap(const ConvolutionShape& s) { return s.stride_height == 1 && s.stride_width == 1; }
-
-WeightGradientOperands swapped(const WeightGradientOperands& of) {
-  WeightGradientOperands other{of.shape, of.gradient, of.image};
-  ConvolutionShape& s = other.shape;
-  std::swap(s.height, s.out_height);
-  std::swap(s.width, s.out_width);
-  std::swap(s.channels, s.filters);
-  s.pad_top = s.dilation_height * (s.kernel_height - 1) - s.pad_top;
-  s.pad_left = s.dilation_width * (s.kernel_width - 1) - s.pad_left;
-  return other;
-}
-
 // --- a stretch of the window is the lanes ---
-
-// Rows of the result whose elements lie side by side in the image.
-int64_t stretch_of(const ConvolutionShape& s) {
-  return s.group_channels() * (s.groups == 1 && s.dilation_width == 1 ? s.kernel_width : 1);
-}
-
-// The register tiles' columns: vectors side by side in a stretch, or one vector from each of several kernel rows.
-struct StretchPanel {
-  int64_t window, result, spacing;
-  int vectors;
-};
-
-std::vector<StretchPanel> stretch_panels(const ConvolutionShape& s, int64_t row_stride, int64_t pixel_stride,
-                                         const TierKernels& tier) {
-  const int64_t run = stretch_of(s), padded = round_up(run, tier.lanes);
-  const int64_t stretches = positions(s) * s.group_channels() / run;
-  std::vector<StretchPanel> panels;
-  if (padded == tier.lanes && stretches == s.kernel_height) {
-    const int64_t spacing = s.dilation_height * row_stride;
-    for (const ColumnPanel& panel : column_panels(stretches * tier.lanes, tier))
-      panels.push_back({panel.column / tier.lanes * spacing, panel.column, spacing, panel.vectors});
-    return panels;
-  }
-  for (int64_t stretch = 0; stretch < stretches; ++stretch) {
-    const int64_t position = stretch * run / s.group_channels();
-    const int64_t window = position / s.kernel_width * s.dilation_height * row_stride +
-                           position % s.kernel_width * s.dilation_width * pixel_stride;
-    for (const ColumnPanel& panel : column_panels(run, tier))
-      panels.push_back({window + panel.column, stretch * padded + panel.column, tier.lanes, panel.vectors});
-  }
-  return panels;
-}
 
 class StretchForm final : public WindowForm {
 public:
@@ -212,21 +178,23 @@ public:
   int64_t tiles() const override { return of_.shape.groups * static_cast<int64_t>(panels_.size()) * tiles_; }
   int64_t sums() const override { return pitch_ * of_.shape.filters; }
 
-  void add_block(int64_t block, bool first, int64_t begin, int64_t end, float* sums, char* local) const override {
-    auto [part, window, gradient, tile] = read(block, first, local);
+  void add_block(const Call& call) const override {
+    Operands of = read(call);
+    WindowTile& tile = of.tile;
     const int64_t panels = static_cast<int64_t>(panels_.size());
     tile.a_k = of_.shape.filters;
     tile.b_k = pixel_step_;
     tile.b_unit = 1;
-    for (int64_t i = begin; i < end; ++i) {
+    for (int64_t i = call.begin; i < call.end; ++i) {
+      of.advance();
       const int64_t group = i / (panels * tiles_), number = i % tiles_;
       const StretchPanel& panel = panels_[static_cast<size_t>(i / tiles_ % panels)];
       const int64_t filter = filters_ * number / tiles_, count = filters_ * (number + 1) / tiles_ - filter;
-      tile.a = gradient + group * filters_;
+      tile.a = of.gradient + group * filters_;
       tile.a_rows = filter_offsets_.data() + filter;
-      tile.b = window + panel.window + group * channels_;
+      tile.b = of.window + panel.window + group * channels_;
       tile.b_vector = panel.spacing;
-      tile.c = sums + group * filters_ * pitch_ + panel.result;
+      tile.c = call.sums + group * filters_ * pitch_ + panel.result;
       tile.c_rows = results_.data() + filter;
       tier_.window_spread[count - 1][panel.vectors - 1](&tile);
     }
@@ -254,14 +222,16 @@ public:
   int64_t tiles() const override { return tiles_; }
   int64_t sums() const override { return rows_ * of_.shape.filters; }
 
-  void add_block(int64_t block, bool first, int64_t begin, int64_t end, float* sums, char* local) const override {
-    auto [part, window, gradient, tile] = read(block, first, local);
-    tile.a = window;
+  void add_block(const Call& call) const override {
+    Operands of = read(call);
+    WindowTile& tile = of.tile;
+    tile.a = of.window;
     tile.a_k = pixel_step_;
-    tile.b = gradient;
+    tile.b = of.gradient;
     tile.b_k = tile.b_unit = tile.columns = of_.shape.filters;
-    tile.c = sums;
-    for (int64_t i = begin; i < end; ++i) {
+    tile.c = call.sums;
+    for (int64_t i = call.begin; i < call.end; ++i) {
+      of.advance();
       const int64_t row = rows_ * i / tiles_, count = rows_ * (i + 1) / tiles_ - row;
       tile.a_rows = windows_.data() + row;
       tile.c_rows = results_.data() + row;
@@ -273,51 +243,19 @@ private:
   const int64_t tiles_;
 };
 
-// --- which form ---
-
-// Cycles per pixel, where a cycle is a multiply-add of vectors, or a load of one, or two loads of single floats: what
-// a tile of rows x vectors takes.
-double tile_cost(int64_t rows, int64_t vectors, double load) {
-  return std::max(static_cast<double>(rows * vectors), load * static_cast<double>(vectors) + 0.5 * static_cast<double>(rows));
-}
-
-double tiles_cost(int64_t rows, int64_t vectors, double load, const TierKernels& tier) {
-  double cost = 0;
-  for_each_tile(rows, tier.micro_rows, [&](int64_t, int64_t count) {
-    for_each_tile(vectors, tier.micro_vectors, [&](int64_t, int64_t wide) { cost += tile_cost(count, wide, load); });
-  });
-  return cost;
-}
-
-double filter_cost(const ConvolutionShape& s, const TierKernels& tier) {
-  const int64_t filters = s.group_filters(), vectors = ceil_div(filters, tier.lanes);
-  const double packing = filters % tier.lanes != 0 ? 2.0 * static_cast<double>(vectors) : 0.0;
-  return tiles_cost(positions(s) * s.group_channels(), vectors, 1.0, tier) + packing;
-}
-
-double stretch_cost(const ConvolutionShape& s, const TierKernels& tier) {
-  double cost = 0;
-  const double load = s.channels % tier.lanes == 0 ? 1.0 : 2.0; // two for vectors that lie across a boundary of lines
-  for (const StretchPanel& panel : stretch_panels(s, 0, 0, tier))
-    cost += tiles_cost(s.group_filters(), panel.vectors, load, tier);
-  return cost;
-}
-
 } // namespace
 
-std::unique_ptr<WeightGradientForm> make_weight_gradient_form(const WeightGradientOperands& of,
-                                                              const TierKernels& tier) {
-  const ConvolutionShape& s = of.shape;
-  if (s.group_channels() == 1 && s.group_filters() == 1 && s.groups > 1)
-    return std::make_unique<LanewiseForm>(of, tier);
-  const double by_filter = filter_cost(s, tier), by_window = stretch_cost(s, tier);
-  if (can_swap(s)) {
-    const WeightGradientOperands other = swapped(of);
-    if (filter_cost(other.shape, tier) < std::min(by_filter, by_window))
-      return std::make_unique<FilterForm>(other, tier, true);
-  }
-  if (by_window < by_filter) return std::make_unique<StretchForm>(of, tier);
+std::unique_ptr<WeightGradientForm> make_filter_form(const WeightGradientOperands& of, const TierKernels& tier) {
   return std::make_unique<FilterForm>(of, tier, false);
+}
+std::unique_ptr<WeightGradientForm> make_swapped_form(const WeightGradientOperands& of, const TierKernels& tier) {
+  return std::make_unique<FilterForm>(swapped(of), tier, true);
+}
+std::unique_ptr<WeightGradientForm> make_stretch_form(const WeightGradientOperands& of, const TierKernels& tier) {
+  return std::make_unique<StretchForm>(of, tier);
+}
+std::unique_ptr<WeightGradientForm> make_lanewise_form(const WeightGradientOperands& of, const TierKernels& tier) {
+  return std::make_unique<LanewiseForm>(of, tier);
 }
 
 } // namespace nodevae

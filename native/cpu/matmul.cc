@@ -16,6 +16,12 @@ namespace nodevae {
 namespace {
 
 constexpr int64_t kBlockRows = 128;
+// Wide units, see Geometry::wide.
+constexpr int64_t kWideRows = 16;
+constexpr int64_t kWideColumns = 1024; // at most: with them B's panels fit into the second-level cache
+constexpr int64_t kWideDepth = 256;
+constexpr int64_t kWidePanels = 4;         // at least
+constexpr int64_t kWideStreams = 3;        // at least
 constexpr int64_t kUnpackedRows = 16;      // for so few rows, packing B costs more than it saves
 constexpr int64_t kSharedBytes = 32 << 20; // a larger B is packed panel by panel: it would double the weights' memory
 
@@ -37,7 +43,11 @@ struct Geometry {
   std::vector<ColumnPanel> panels;
   int64_t block_rows, row_blocks, depth;
   bool column_major_a, packs_a;
-  bool shares_b;          // all of B is packed ahead
+  bool shares_b; // all of B is packed ahead
+  // A unit is few rows of many panels instead of many rows of one, and its program runs over all of them together: a
+  // program that streams several arrays past the product (Adam: weights and moments) then reads and writes long rows of
+  // them (bench/kernels/RESULTS.md, experiment 11).
+  bool wide;
   int64_t group, groups;  // panels per unit, units per block of rows
   int64_t packed_columns; // of all panels, their padding included
 
@@ -68,8 +78,26 @@ struct Geometry {
     packed_columns = 0;
     for (const ColumnPanel& panel : panels) packed_columns += static_cast<int64_t>(panel.vectors) * tier.lanes;
     const bool one_b = std::all_of(b.strides, b.strides + kOuter, [](int64_t stride) { return stride == 0; });
-    shares_b = row_blocks * (one_b ? batch : 1) > 1 && (one_b || batch == 1) && block_rows > kUnpackedRows &&
-               float_bytes(packed_columns * k) <= static_cast<size_t>(kSharedBytes);
+    wide = one_b && packs_a && k <= kWideDepth && m >= 4 * kWideRows && panel_count >= kWidePanels &&
+           memory_streams(step) >= kWideStreams && float_bytes(packed_columns * k) <= static_cast<size_t>(kSharedBytes);
+    if (wide) {
+      block_rows = kWideRows;
+      row_blocks = ceil_div(m, block_rows);
+      groups = ceil_div(packed_columns, kWideColumns);
+      group = ceil_div(panel_count, groups);
+      groups = ceil_div(panel_count, group);
+    }
+    shares_b = wide || (row_blocks * (one_b ? batch : 1) > 1 && (one_b || batch == 1) && block_rows > kUnpackedRows &&
+                        float_bytes(packed_columns * k) <= static_cast<size_t>(kSharedBytes));
+  }
+  // Operands of which the program reads or writes every element.
+  static int memory_streams(const ResolvedStep& step) {
+    int streams = 0;
+    for (size_t i = 2; i < step.operands.size(); ++i) {
+      const ResolvedOperand& operand = step.operands[i];
+      streams += operand.strides[kRows] != 0 && operand.strides[kColumns] != 0;
+    }
+    return streams;
   }
   int64_t slices() const { return ceil_div(k, depth); }
   // Where the packed panel stands among all of B, in floats: slice after slice of k, panel after panel.
@@ -81,15 +109,16 @@ struct Geometry {
 class MatmulKernel final : public Kernel {
 public:
   MatmulKernel(const ResolvedStep& step, const TierKernels& tier)
-      : tier_(tier), g_(step, tier), program_(ProgramSpace(step, 2), tier, g_.row_blocks,
-                                              std::max<int64_t>(1, static_cast<int64_t>(g_.panels.size()))),
-        direct_(program_.plain_store()) {
+      : tier_(tier), g_(step, tier),
+        program_(ProgramSpace(step, 2), tier, g_.row_blocks,
+                 g_.wide ? g_.groups : std::max<int64_t>(1, static_cast<int64_t>(g_.panels.size()))),
+        direct_(g_.wide ? nullptr : program_.plain_store()) {
     std::copy(step.space, step.space + kOuter, outer_);
     const int64_t width = tier.lanes * tier.micro_vectors;
     a_bytes_ = g_.packs_a ? float_bytes(g_.block_rows * g_.depth + tier.lanes) : 0;
     b_bytes_ = g_.shares_b ? 0 : float_bytes(width * g_.depth);
     shared_b_ = round_up(static_cast<int64_t>(program_.shared_bytes()), 64);
-    c_elements_ = round_up(width * g_.block_rows, 16);
+    c_elements_ = round_up(width * g_.block_rows * (g_.wide ? g_.group : 1), 16);
     c_bytes_ = float_bytes(c_elements_ * (g_.slices() > 1 ? g_.group : 1));
     const int64_t work = std::min(g_.m, g_.block_rows) * width * g_.group * std::max<int64_t>(g_.k, 1);
     units_per_job_ = std::max<int64_t>(1, (1 << 17) / std::max<int64_t>(1, work));
@@ -162,6 +191,7 @@ private:
     u.program = local + a_bytes_ + b_bytes_ + c_bytes_;
     u.shared = shared;
 
+    if (g_.wide) return run_wide(u, first, last);
     const int64_t slices = std::max<int64_t>(1, g_.slices());
     for (int64_t slice = 0; slice < slices; ++slice) {
       const int64_t start = slice * g_.depth, depth = std::min(g_.depth, g_.k - start);
@@ -171,6 +201,31 @@ private:
         multiply_panel(u, static_cast<int>(p), start, depth, c, slice + 1 == slices);
       }
     }
+  }
+
+  // Panels [first, last) of a wide unit.
+  void run_wide(const Unit& u, int64_t first, int64_t last) const {
+    const ColumnPanel &left = g_.panels[static_cast<size_t>(first)], &right = g_.panels[static_cast<size_t>(last - 1)];
+    const int64_t c_row = right.column + right.vectors * int64_t{tier_.lanes} - left.column;
+    pack_a(u, 0, g_.k);
+    MicroTile tile{g_.k, nullptr, 1, 0, nullptr, tier_.lanes, 0, nullptr, c_row, false};
+    for (int64_t p = first; p < last; ++p) {
+      const ColumnPanel& panel = g_.panels[static_cast<size_t>(p)];
+      const Block part{u.batch, u.row_block, u.row, u.rows, 0, panel.column, panel.columns, nullptr, 0};
+      tile.b = all_of_b(u.shared) + g_.packed_offset(panel, 0, g_.k);
+      tile.b_k = panel.vectors * int64_t{tier_.lanes};
+      for_each_tile(u.rows, tier_.micro_rows, [&](int64_t row, int64_t count) {
+        program_.prefetch(part, row, count);
+        tile.a = u.packed_a + row * g_.k;
+        tile.a_k = count;
+        tile.c = u.c + row * c_row + panel.column - left.column;
+        tier_.micro[1][count - 1][panel.vectors - 1](&tile);
+      });
+    }
+    const Block block{
+        u.batch, u.row_block, u.row, u.rows, first / g_.group, left.column, right.column + right.columns - left.column,
+        u.c,     c_row};
+    program_.run(block, u.shared, u.program);
   }
 
   void pack_a(const Unit& u, int64_t start, int64_t depth) const {

@@ -100,10 +100,43 @@ struct WindowTile {
   float* c;
   const int64_t* c_rows;
   int64_t columns;  // of the lanewise form
-  int64_t b_vector; // of the spread form
-  bool accumulate; // not for the dot form
+  int64_t b_vector; // of the spread and the pairwise form
+  bool accumulate;  // not for the dot form
 };
 using WindowKernel = void (*)(const WindowTile*);
+
+// Between rows of pixels of `streams` floats and planes of one: planes[s * plane_stride + j] is pixels[j * streams +
+// s]. Rows have `floats` floats; where the last pixel is not whole, what it lacks may be written as 0. Planes are read
+// in whole vectors.
+struct InterleaveCall {
+  int64_t streams, rows, floats;
+  float* planes;
+  int64_t plane_stride, plane_row;
+  float* pixels;
+  int64_t pixel_row;
+};
+using InterleaveFunction = void (*)(const InterleaveCall*);
+
+// A register tile of planes: some rows of sums, `columns` wide, for some outputs. Output n of row r at column i is the
+// sum over channels, taps and k < count of planes[channel * plane_stride + offset + (r + k) * row_stride + i] times a
+// weight; weights lie in the order of the sum, [channel][tap][k][output].
+struct PlaneTaps {
+  int64_t offset;
+  int64_t count; // kernel rows that read consecutive rows of one plane, <= kMaximumPlaneTaps
+};
+struct PlaneTile {
+  int64_t columns; // planes are read in whole vectors
+  int64_t channels, tap_count;
+  const PlaneTaps* taps;
+  const float* planes;
+  int64_t plane_stride, row_stride;
+  const float* weights;
+  float* sums;
+  int64_t sum_stride, sum_row_stride; // from output to output, from row to row
+  const char* ahead;                  // what is needed later: fetched `ahead_lines` cache lines per vector and channel
+  int64_t ahead_lines;
+};
+using PlaneFunction = void (*)(const PlaneTile*);
 
 struct NoiseCall {
   float* out;
@@ -125,6 +158,9 @@ struct PermutationCall {
 constexpr int kMaximumMicroRows = 8;
 constexpr int kMaximumMicroVectors = 3;
 constexpr int kMaximumDotColumns = 4;
+constexpr int kMaximumPlaneOutputs = 4;
+constexpr int kMaximumPlaneRows = 8;
+constexpr int kMaximumPlaneTaps = 3;
 
 struct TierKernels {
   const char* name;
@@ -144,14 +180,20 @@ struct TierKernels {
   PackFunction pack_rows;  // width = count <= micro_rows; may write up to `lanes` floats past the end
 
   // Broadcast form, by rows - 1 and vectors - 1: a is one float per row, b `vectors` vectors, c their outer product.
-  // Spread form: the same with the vectors of b b_vector apart.
-  // Lanewise form, by rows - 1: a and b are `columns` floats each, multiplied one by one.
-  // Dot form, by columns - 1: always micro_rows rows; a and b run along k; one sum per row and column. b is packed in
-  // steps of `lanes`, each `columns` vectors, filled up with zeros at the end of a run.
+  // Spread form: the same with the vectors of b b_vector apart. Pairwise form: moreover a is a vector per row,
+  // multiplied lane by lane. Lanewise form, by rows - 1: a and b are `columns` floats each, multiplied one by one. Dot
+  // form, by columns - 1: always micro_rows rows; a and b run along k; one sum per row and column. b is packed in steps
+  // of `lanes`, each `columns` vectors, filled up with zeros at the end of a run.
   WindowKernel window_broadcast[kMaximumMicroRows][kMaximumMicroVectors];
   WindowKernel window_spread[kMaximumMicroRows][kMaximumMicroVectors];
+  WindowKernel window_pairwise[kMaximumMicroRows][kMaximumMicroVectors];
   WindowKernel window_lanewise[kMaximumMicroRows];
   WindowKernel window_dot[kMaximumDotColumns];
+
+  InterleaveFunction deinterleave, interleave;
+  // By outputs - 1 and rows - 1. For each number of outputs there are forms of 1 to plane_rows[outputs - 1] rows.
+  PlaneFunction planes[kMaximumPlaneOutputs][kMaximumPlaneRows];
+  int plane_rows[kMaximumPlaneOutputs];
 
   NoiseFunction uniform, normal;
   void (*permute)(const PermutationCall*);

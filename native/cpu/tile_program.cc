@@ -77,7 +77,7 @@ void TileProgram::execute(const TileStep& step, const Frame& frame) const {
       call.out.stride = columns;
       for (TileView& argument : call.argument) argument.stride = columns;
     }
-    return step.function(&call);
+    return columns < tier_.lanes ? execute_narrow(step, call) : step.function(&call);
   }
   case Action::load:
   case Action::store: {
@@ -85,13 +85,17 @@ void TileProgram::execute(const TileStep& step, const Frame& frame) const {
     const int64_t at = frame.row * operand.strides[kRows] + frame.column * operand.strides[kColumns];
     char* memory = frame.bases[step.index] + at * static_cast<int64_t>(dtype_size(operand.dtype));
     const bool load = step.action == Action::load;
-    const TransferCall call{rows,
-                            columns,
-                            memory,
-                            static_cast<ElementType>(operand.dtype),
-                            operand.strides[kRows],
-                            operand.strides[kColumns],
-                            view(load ? step.out : step.in[0], frame)};
+    TransferCall call{rows,
+                      columns,
+                      memory,
+                      static_cast<ElementType>(operand.dtype),
+                      operand.strides[kRows],
+                      operand.strides[kColumns],
+                      view(load ? step.out : step.in[0], frame)};
+    if (columns == 1 && call.tile.stride == 1) { // a single column is a row
+      std::swap(call.rows, call.columns);
+      std::swap(call.row_stride, call.column_stride);
+    }
     return load ? tier_.load(&call) : tier_.store(&call);
   }
   case Action::broadcast: {
@@ -108,6 +112,44 @@ void TileProgram::execute(const TileStep& step, const Frame& frame) const {
     return reduction.function(&call);
   }
   }
+}
+
+// Few columns would leave most lanes empty: where rows follow each other in memory, as many as a vector has lanes run
+// as one long row, against a row that repeats what serves for all of them.
+void TileProgram::execute_narrow(const TileStep& step, ElementwiseCall call) const {
+  constexpr int64_t kMostLanes = 16;
+  const int64_t columns = call.columns, together = tier_.lanes, long_rows = call.rows / together;
+  float repeated[3][kMostLanes * kMostLanes];
+  bool follow = call.out.stride == columns, repeats[3] = {};
+  for (int i = 0; i < step.arity; ++i) {
+    if (step.in[i].extent == Extent::uniform) continue;
+    repeats[i] = call.argument[i].stride == 0;
+    follow = follow && (repeats[i] || call.argument[i].stride == columns);
+  }
+  if (long_rows == 0 || !follow || !(repeats[0] || repeats[1] || repeats[2])) return step.function(&call);
+  for (int i = 0; i < 3; ++i) {
+    TileView& argument = call.argument[i];
+    if (repeats[i]) {
+      for (int64_t row = 0; row < together; ++row) std::copy_n(argument.data, columns, repeated[i] + row * columns);
+      argument.data = repeated[i];
+    } else {
+      argument.stride = columns * together;
+    }
+  }
+  const int64_t rest = (call.rows - long_rows * together) * columns;
+  call.rows = long_rows;
+  call.columns = call.out.stride = columns * together;
+  step.function(&call);
+  if (rest == 0) return;
+  const int64_t done = long_rows * call.columns;
+  call.rows = 1;
+  call.columns = call.out.stride = rest;
+  call.out.data += done;
+  for (int i = 0; i < step.arity; ++i) {
+    if (step.in[i].extent != Extent::uniform && !repeats[i]) call.argument[i].data += done;
+    call.argument[i].stride = rest;
+  }
+  step.function(&call);
 }
 
 void TileProgram::prefetch(const Block& block, int64_t row, int64_t rows) const {

@@ -27,7 +27,6 @@ public:
 
   size_t shared_bytes() const { return shared_bytes_; }
   size_t local_bytes() const { return local_bytes_; }
-  int64_t tile_elements() const { return tile_elements_; }
 
   // Asks the memory of some rows of the block (counted from its first) into the cache, ahead of run().
   void prefetch(const Block& block, int64_t row, int64_t rows) const;
@@ -69,6 +68,7 @@ private:
   void combine(const Reduction& reduction, const char* shared, int64_t begin, int64_t end) const;
   TileView view(const Place& place, const Frame& frame) const;
   void execute(const TileStep& step, const Frame& frame) const;
+  void execute_narrow(const TileStep& step, ElementwiseCall call) const;
   int64_t outer_offset(const ResolvedOperand& operand, int64_t outer) const;
 
   ProgramSpace space_;

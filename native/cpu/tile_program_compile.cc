@@ -14,23 +14,6 @@ constexpr int kAtTheEnd = INT_MAX; // stores that are not elided run after all o
 
 bool is_structural(Opcode op) { return op < Opcode::negate; }
 
-int arity(Opcode op) {
-  switch (op) {
-#define UNARY(name, expression)                                                                                        \
-  case Opcode::name:                                                                                                   \
-    return 1;
-#define BINARY(name, expression)                                                                                       \
-  case Opcode::name:                                                                                                   \
-    return 2;
-#define TERNARY(name, expression)                                                                                      \
-  case Opcode::name:                                                                                                   \
-    return 3;
-#include "../ops.def"
-  default:
-    return 0;
-  }
-}
-
 struct Range {
   const char *begin, *end;
   bool overlaps(const Range& other) const { return begin < other.end && other.begin < end; }
@@ -95,7 +78,8 @@ private:
           extent = rows_ == 1 ? Extent::full : Extent::row;
       }
       const int32_t arguments[3] = {i.a, i.b, i.c};
-      for (int j = 0; j < arity(i.op); ++j) extent = std::max(extent, extents_[static_cast<size_t>(arguments[j])]);
+      for (int j = 0; j < opcode_arity(i.op); ++j)
+        extent = std::max(extent, extents_[static_cast<size_t>(arguments[j])]);
       extents_.push_back(extent);
     }
   }
@@ -106,7 +90,7 @@ private:
     for (size_t i = 0; i < program_.size(); ++i) {
       const Instruction& instruction = program_[i];
       const int32_t arguments[3] = {instruction.a, instruction.b, instruction.c};
-      for (int j = 0; j < arity(instruction.op); ++j)
+      for (int j = 0; j < opcode_arity(instruction.op); ++j)
         last_use_[static_cast<size_t>(arguments[j])] = static_cast<int>(i);
       if (instruction.op == Opcode::reduce_sum || instruction.op == Opcode::reduce_max)
         last_use_[static_cast<size_t>(instruction.a)] = static_cast<int>(i);
@@ -202,7 +186,7 @@ private:
   // Gives back the slots of values that instruction `at` used last, those of the given extent or all others.
   void release(const Instruction& instruction, int at, bool of_extent, Extent extent) {
     const int32_t arguments[3] = {instruction.a, instruction.b, instruction.c};
-    const int used = is_structural(instruction.op) ? 1 : arity(instruction.op);
+    const int used = is_structural(instruction.op) ? 1 : opcode_arity(instruction.op);
     for (int j = 0; j < used; ++j) {
       const size_t value = static_cast<size_t>(arguments[j]);
       Place& home = homes_[value];
@@ -254,7 +238,7 @@ private:
 
   void emit_elementwise(const Instruction& i, int at) {
     Place& home = homes_[static_cast<size_t>(at)];
-    const int count = arity(i.op);
+    const int count = opcode_arity(i.op);
     const int32_t arguments[3] = {i.a, i.b, i.c};
     TileStep step{Action::elementwise, home.extent, nullptr, count, {}, {}, 0};
     int uniform = 0;
@@ -338,7 +322,8 @@ const ResolvedOperand* TileProgram::plain_store() const {
       steps_[0].in[0].home != Home::accumulator)
     return nullptr;
   const ResolvedOperand& operand = space_.operands[static_cast<size_t>(steps_[0].index)];
-  return operand.dtype == DType::float32 && operand.strides[kColumns] == 1 ? &operand : nullptr;
+  const bool contiguous = operand.strides[kColumns] == 1 || space_.extent[kColumns] == 1;
+  return operand.dtype == DType::float32 && contiguous ? &operand : nullptr;
 }
 
 } // namespace nodevae

@@ -130,6 +130,9 @@ void convolutions(int rounds) {
       {2, 10, 10, 3, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},    // three to three
       {4, 20, 20, 1, 1, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1, 1},    // one to one
       {2, 16, 16, 600, 70, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1}, // many channels
+      {2, 7, 7, 300, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},    // many to few
+      {1, 9, 9, 512, 1, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},    // many to one
+      {11, 10, 10, 3, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1},   // a last block of fewer images
   };
   for (const Geometry& g : chosen) check_geometry(g);
   for (int round = 0; round < rounds; ++round) {
