@@ -159,9 +159,11 @@ void TileProgram::prefetch(const Block& block, int64_t row, int64_t rows) const 
     const int64_t stride = operand.strides[kRows];
     const float* p = static_cast<const float*>(operand.data) + outer_offset(operand, block.outer) +
                      (block.row + row) * stride + block.column;
+    // Rows that do not begin with a cache line may end in one more.
+    const bool whole = (reinterpret_cast<uintptr_t>(p) % 64 | static_cast<uintptr_t>(stride) % line) == 0;
     for (int64_t i = 0; i < rows; ++i, p += stride) {
       for (int64_t j = 0; j < block.columns; j += line) __builtin_prefetch(p + j, 1, 2);
-      __builtin_prefetch(p + block.columns - 1, 1, 2);
+      if (!whole) __builtin_prefetch(p + block.columns - 1, 1, 2);
     }
   }
 }
