@@ -43,7 +43,7 @@ ${text(0, y - 8, caption, "note")}
 function bar({ name, library, family, threads, stepsPerSecond, fractionOfPeak }: Measurement, y: number, fastest: number): string {
   const width = Math.max(1, (BARS * stepsPerSecond) / fastest);
   const label = `${threeDigits(stepsPerSecond)} (${Math.round(100 * fractionOfPeak)} % of peak)`;
-  const who = family === "node-vae" ? `${name.replace(/-\d+$/, "")}, ${threads} thread${threads > 1 ? "s" : ""}` : library;
+  const who = family === "node-vae" ? `${name.replace(/-\d+$/, "")}, ${threads} thread${threads > 1 ? "s" : ""}` : `${library}, 1 thread`;
   return [
     text(0, y + BAR - 5, who),
     `<rect x="${NAMES}" y="${y}" width="${width.toFixed(1)}" height="${BAR}" rx="2" fill="${colours[family] ?? "#8c959f"}"/>`,
