@@ -1,19 +1,10 @@
 // What callers hand over: misspelt options, values of any kind in messages, arrays whose memory is gone.
 import { describe, expect, test } from "vitest";
-import { describe as picture, VaeError } from "../lib/errors.js";
+import { describe as picture } from "../lib/errors.js";
 import { checkAttached, checkOptions, Fields, suggestion } from "../lib/graph/arguments.js";
 import * as graph from "../lib/graph/index.js";
 import { constant, input } from "../lib/graph/index.js";
-
-function failure(body: () => unknown): VaeError {
-  try {
-    body();
-  } catch (error) {
-    if (error instanceof VaeError) return error;
-    throw error;
-  }
-  throw new Error("nothing was thrown");
-}
+import { failure } from "./support/failure.js";
 
 const x = input("x", [4, 6]);
 const images = input("images", [2, 5, 5, 1]);

@@ -1,22 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { VaeError, type VaeErrorCode } from "../lib/errors.js";
+import type { VaeErrorCode } from "../lib/errors.js";
 import * as graph from "../lib/graph/index.js";
 import { add, broadcastTo, constant, evaluate, input, matmul, multiply, print, reshape, slice, square, sum } from "../lib/graph/index.js";
 import type { One, OpRow, Plain, Rows } from "../lib/graph/table.js";
+import { failure } from "./support/failure.js";
 
 const tensor = (...shape: number[]) => input("x", shape);
 const whole = input("whole", [3], "int32");
-
-/** Runs `body` and returns the VaeError that it must throw. */
-function failure(body: () => unknown): VaeError {
-  try {
-    body();
-  } catch (error) {
-    if (error instanceof VaeError) return error;
-    throw error;
-  }
-  throw new Error("nothing was thrown");
-}
 
 describe("result shapes", () => {
   const cases: [string, graph.Tensor, number[]][] = [

@@ -45,14 +45,20 @@ struct WeightGradientOperands {
     return Axis::convolution(shape.width, shape.out_width, shape.kernel_width, shape.stride_width, shape.pad_left,
                              shape.dilation_width);
   }
+  // Calls body(row, column, channel) for every row of the result: where it stands in a window.
+  template <class Body> void for_each_row(const Body& body) const {
+    for (int64_t y = 0; y < shape.kernel_height; ++y)
+      for (int64_t x = 0; x < shape.kernel_width; ++x)
+        for (int64_t channel = 0; channel < shape.group_channels(); ++channel)
+          body(y * shape.dilation_height, x * shape.dilation_width, channel);
+  }
 };
 
 // The forms, by what the lanes of a vector stand for:
 //   filter     filters, against rows of (kernel position, channel)
-//   swapped    channels, against rows of (kernel position, filter): image and gradient in each other's place. A pixel x
-//   of
-//              the image meets the gradient at x + pad - kernel position, so for stride 1 the weights' gradient is also
-//              that of a convolution over the gradient, kernel positions in reverse.
+//   swapped    channels, against rows of (kernel position, filter): image and gradient in each other's place. Pixel x
+//              of the image meets the gradient at x + pad - kernel position, so for stride 1 the weights' gradient is
+//              also that of a convolution over the gradient, kernel positions in reverse.
 //   stretch    what lies side by side in a window, against filters
 //   lanewise   channels of both: depthwise convolutions
 //   plane      pixels of both

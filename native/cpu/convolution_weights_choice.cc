@@ -39,42 +39,42 @@ std::vector<StretchPanel> stretch_panels(const ConvolutionShape& s, int64_t row_
 
 namespace {
 
-// Cycles per pixel, where a cycle is a multiply-add of vectors, or a load of one, or two loads of single floats: what
-// a tile of rows x vectors takes.
-double tile_cost(int64_t rows, int64_t vectors, double load) {
-  return std::max(static_cast<double>(rows * vectors),
-                  load * static_cast<double>(vectors) + 0.5 * static_cast<double>(rows));
-}
-
-double tiles_cost(int64_t rows, int64_t vectors, double load, const TierKernels& tier) {
+// Cycles that the register tiles of so many rows and vectors take for a step: one for each multiply-add of vectors, or,
+// where they are more, those of the loads.
+struct Loads {
+  double row, vector; // of a row's factor, of a vector
+};
+double tiles_cost(int64_t rows, int64_t vectors, const Loads& loads, const TierKernels& tier) {
   double cost = 0;
-  for_each_tile(rows, tier.micro_rows, [&](int64_t, int64_t count) {
-    for_each_tile(vectors, tier.micro_vectors, [&](int64_t, int64_t wide) { cost += tile_cost(count, wide, load); });
+  for_each_tile(rows, tier.micro_rows, [&](int64_t, int64_t high) {
+    for_each_tile(vectors, tier.micro_vectors, [&](int64_t, int64_t wide) {
+      const double r = static_cast<double>(high), v = static_cast<double>(wide);
+      cost += std::max(r * v, loads.row * r + loads.vector * v);
+    });
   });
   return cost;
 }
+constexpr double kFloatLoad = 0.5, kVectorLoad = 1.0;
+constexpr double kStraddlingLoad = 2.0; // of a vector that lies across a boundary of cache lines
 
+// What follows is per pixel.
 double filter_cost(const ConvolutionShape& s, const TierKernels& tier) {
   const int64_t filters = s.group_filters(), vectors = ceil_div(filters, tier.lanes);
   const double packing = filters % tier.lanes != 0 ? 2.0 * static_cast<double>(vectors) : 0.0;
-  return tiles_cost(s.kernel_positions() * s.group_channels(), vectors, 1.0, tier) + packing;
+  return tiles_cost(s.kernel_positions() * s.group_channels(), vectors, {kFloatLoad, kVectorLoad}, tier) + packing;
 }
 
 double stretch_cost(const ConvolutionShape& s, const TierKernels& tier) {
   double cost = 0;
-  const double load = s.channels % tier.lanes == 0 ? 1.0 : 2.0; // two for vectors that lie across a boundary of lines
+  const Loads loads{kFloatLoad, s.channels % tier.lanes == 0 ? kVectorLoad : kStraddlingLoad};
   for (const StretchPanel& panel : stretch_panels(s, 0, 0, tier))
-    cost += tiles_cost(s.group_filters(), panel.vectors, load, tier);
+    cost += tiles_cost(s.group_filters(), panel.vectors, loads, tier);
   return cost;
 }
 
 double plane_cost(const ConvolutionShape& s, const TierKernels& tier) {
-  double cost = 0;
-  for_each_tile(s.kernel_positions() * s.group_channels(), tier.micro_rows, [&](int64_t, int64_t rows) {
-    for_each_tile(s.group_filters(), tier.micro_vectors, [&](int64_t, int64_t wide) {
-      cost += std::max(static_cast<double>(rows * wide), static_cast<double>(2 * rows + wide));
-    });
-  });
+  const int64_t rows = s.kernel_positions() * s.group_channels();
+  const double cost = tiles_cost(rows, s.group_filters(), {kStraddlingLoad, kVectorLoad}, tier);
   // Laying out planes: a load, a store and about as many shuffles as there are channels.
   const double image = static_cast<double>(s.group_channels() * s.stride_height * s.stride_width);
   const double filters = static_cast<double>(s.group_filters());

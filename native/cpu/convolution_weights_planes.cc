@@ -25,15 +25,12 @@ public:
         window_(of.rows(), of.columns(), of.shape.images, of.shape.channels, block_pixels(of.shape), 0),
         planes_(window_, of.shape.channels, tier), panels_(column_panels(filters_ * lanes_, tier)),
         row_tiles_(ceil_div(rows_, tier.micro_rows)), pitch_(filters_ * lanes_) {
-    const ConvolutionShape& s = of.shape;
-    for (int64_t y = 0; y < s.kernel_height; ++y)
-      for (int64_t x = 0; x < s.kernel_width; ++x)
-        for (int64_t channel = 0; channel < channels_; ++channel)
-          windows_.push_back(planes_.at(y * s.dilation_height, x * s.dilation_width) +
-                             channel * planes_.plane_stride());
+    of.for_each_row([this](int64_t y, int64_t x, int64_t channel) {
+      windows_.push_back(planes_.at(y, x) + channel * planes_.plane_stride());
+    });
     for (int64_t row = 0; row < rows_; ++row) results_.push_back(row * pitch_);
     row_places = results_;
-    for (int64_t group = 0; group < s.groups; ++group)
+    for (int64_t group = 0; group < of.shape.groups; ++group)
       for (int64_t filter = 0; filter < filters_; ++filter)
         column_places.push_back((group * rows_ * filters_ + filter) * lanes_);
     // An odd number of cache lines spreads planes over the cache.

@@ -15,15 +15,12 @@ public:
         rows_(of.shape.kernel_positions() * channels_),
         window_(of.rows(), of.columns(), of.shape.images, of.shape.channels, kBlockPixels, overread),
         pixel_step_(of.shape.stride_width * window_.pixel_stride()) {
-    const ConvolutionShape& s = of_.shape;
-    for (int64_t y = 0; y < s.kernel_height; ++y)
-      for (int64_t x = 0; x < s.kernel_width; ++x)
-        for (int64_t channel = 0; channel < channels_; ++channel)
-          windows_.push_back(y * s.dilation_height * window_.row_stride() +
-                             x * s.dilation_width * window_.pixel_stride() + channel);
+    of.for_each_row([this](int64_t y, int64_t x, int64_t channel) {
+      windows_.push_back(y * window_.row_stride() + x * window_.pixel_stride() + channel);
+    });
     // One stretch per row of output pixels: where it begins in the window and among the block's pixels.
     window_.for_each_pixel(0, 0, [&](int64_t pixel, int64_t window) {
-      if (pixel % s.out_width == 0) segments_.push_back({window, pixel});
+      if (pixel % of_.shape.out_width == 0) segments_.push_back({window, pixel});
     });
   }
 

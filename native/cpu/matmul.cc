@@ -78,8 +78,9 @@ struct Geometry {
     packed_columns = 0;
     for (const ColumnPanel& panel : panels) packed_columns += static_cast<int64_t>(panel.vectors) * tier.lanes;
     const bool one_b = std::all_of(b.strides, b.strides + kOuter, [](int64_t stride) { return stride == 0; });
+    const bool packs_all = float_bytes(packed_columns * k) <= static_cast<size_t>(kSharedBytes);
     wide = one_b && packs_a && k <= kWideDepth && m >= 4 * kWideRows && panel_count >= kWidePanels &&
-           memory_streams(step) >= kWideStreams && float_bytes(packed_columns * k) <= static_cast<size_t>(kSharedBytes);
+           memory_streams(step) >= kWideStreams && packs_all;
     if (wide) {
       block_rows = kWideRows;
       row_blocks = ceil_div(m, block_rows);
@@ -87,8 +88,8 @@ struct Geometry {
       group = ceil_div(panel_count, groups);
       groups = ceil_div(panel_count, group);
     }
-    shares_b = wide || (row_blocks * (one_b ? batch : 1) > 1 && (one_b || batch == 1) && block_rows > kUnpackedRows &&
-                        float_bytes(packed_columns * k) <= static_cast<size_t>(kSharedBytes));
+    shares_b = wide || (packs_all && row_blocks * (one_b ? batch : 1) > 1 && (one_b || batch == 1) &&
+                        block_rows > kUnpackedRows);
   }
   // Operands of which the program reads or writes every element.
   static int memory_streams(const ResolvedStep& step) {
