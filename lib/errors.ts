@@ -97,10 +97,10 @@ function picture(value: unknown, depth: number): string {
   return isList ? `[${text}]` : `{${text}}`;
 }
 
-/** True for what `{}` or JSON makes. */
+/** True for what `{}` or JSON makes, in whichever realm. */
 function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || prototype === Object.prototype;
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 /** `a layer`, `an optimizer`. */

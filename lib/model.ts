@@ -1,4 +1,5 @@
 import { VaeError } from "./errors.js";
+import { isAbortSignal } from "./graph/kinds.js";
 import type { Shape } from "./graph/tensor.js";
 import { firstNotFinite } from "./io/check.js";
 import { type JsonValue, loadCheckpoint, saveCheckpoint } from "./io/checkpoint.js";
@@ -324,7 +325,7 @@ function seedOf(fields: Fields, fallback?: number): number {
 
 function signalOf(fields: Fields): AbortSignal | undefined {
   const signal = fields.raw("signal");
-  if (signal === undefined || signal instanceof AbortSignal) return signal;
+  if (signal === undefined || isAbortSignal(signal)) return signal;
   throw fields.wrong("signal", "an AbortSignal");
 }
 

@@ -1,6 +1,7 @@
 import { createRequire } from "node:module";
 import { cpus } from "node:os";
 import { Command } from "commander";
+import { messageOf } from "../graph/kinds.js";
 import { dense, VaeError, vae } from "../index.js";
 import { loadSharp } from "../io/folder.js";
 import { addonPath, callNative, loadAddon } from "../runtime/native.js";
@@ -115,7 +116,7 @@ function versionOf(name: string): string | undefined {
 }
 
 function problem(name: string, error: unknown): Finding {
-  const { message } = error instanceof Error ? error : new Error(String(error));
+  const message = messageOf(error);
   const fix = error instanceof VaeError ? error.hint : undefined;
   // The hint has a line of its own in the report.
   const value = message.replace(/\n {2}hint: .*$/s, "");

@@ -2,6 +2,7 @@ import { access, constants } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { Command, Option } from "commander";
 import { sameShape, showShape, sizeOf } from "../graph/index.js";
+import { isUint8Array } from "../graph/kinds.js";
 import {
   type Activation,
   adam,
@@ -207,7 +208,7 @@ function architectureFor({ preset, latent: asked, hidden, activation }: TrainOpt
 function likelihoodFor({ likelihood, scale }: TrainOptions, { data }: Dataset): Likelihood {
   if (likelihood === "bernoulli") return bernoulli();
   if (likelihood === "gaussian") return gaussian({ scale });
-  const probabilities = data instanceof Uint8Array || data.every((value) => value >= 0 && value <= 1);
+  const probabilities = isUint8Array(data) || data.every((value) => value >= 0 && value <= 1);
   return probabilities ? bernoulli() : gaussian({ scale });
 }
 

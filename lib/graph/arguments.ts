@@ -3,9 +3,14 @@
 import { describe, VaeError } from "../errors.js";
 import { type Shape, shapeInstead } from "./tensor.js";
 
-/** True for an object whose properties mean something by their names, false for arrays and typed arrays. */
+/**
+ * True for a plain object: what `{}` or JSON makes, in whichever realm, or one without a prototype. Arrays, typed arrays, Maps,
+ * Dates and instances of classes are none: their contents are not options, and reading them as such would pass over all of them.
+ */
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 /**

@@ -1,5 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import { VaeError } from "../errors.js";
+import { isFloat32Array, isUint8Array } from "../graph/kinds.js";
 import type { Dataset } from "./dataset.js";
 
 /** The interval that values must lie in, ends included. */
@@ -17,8 +18,7 @@ const FINITE: ValueRange = { low: -3.4028234663852886e38, high: 3.40282346638528
  * Throws `"data"` with row, column and value at the first NaN or infinity. Bytes always pass.
  */
 export function checkFinite(dataset: Dataset, operation: string): void {
-  if (dataset.data instanceof Float32Array)
-    refuse(dataset, firstOutside(dataset.data, 0, dataset.data.length, FINITE), undefined, operation);
+  if (isFloat32Array(dataset.data)) refuse(dataset, firstOutside(dataset.data, 0, dataset.data.length, FINITE), undefined, operation);
 }
 
 /**
@@ -35,7 +35,7 @@ export function checkRange(dataset: Dataset, range: ValueRange, operation: strin
  */
 export async function checkValues(dataset: Dataset, range: ValueRange | undefined, operation: string): Promise<void> {
   const { data } = dataset;
-  if (range === undefined ? data instanceof Uint8Array : alwaysInside(dataset, range)) return;
+  if (range === undefined ? isUint8Array(data) : alwaysInside(dataset, range)) return;
   const limits = range === undefined ? FINITE : stored(dataset, range);
   for (let begin = 0; begin < data.length; begin += SLICE) {
     if (begin > 0) await setImmediate();
@@ -59,11 +59,11 @@ function firstOutside(data: Float32Array | Uint8Array, begin: number, end: numbe
 
 /** The range in the units that the data are stored in. */
 function stored({ data }: Dataset, { low, high }: ValueRange): ValueRange {
-  return data instanceof Uint8Array ? { low: low * 255, high: high * 255 } : { low, high };
+  return isUint8Array(data) ? { low: low * 255, high: high * 255 } : { low, high };
 }
 
 function alwaysInside({ data }: Dataset, { low, high }: ValueRange): boolean {
-  return data instanceof Uint8Array && low <= 0 && high >= 1;
+  return isUint8Array(data) && low <= 0 && high >= 1;
 }
 
 function refuse(dataset: Dataset, index: number, range: ValueRange | undefined, operation: string): void {
@@ -73,7 +73,7 @@ function refuse(dataset: Dataset, index: number, range: ValueRange | undefined, 
   const column = index % size;
   const name = dataset.columns?.[column];
   const stored = dataset.data[index]!;
-  const value = dataset.data instanceof Uint8Array ? stored / 255 : stored;
+  const value = isUint8Array(dataset.data) ? stored / 255 : stored;
   const expected = range === undefined || !Number.isFinite(value) ? "finite values" : `values in [${range.low}, ${range.high}]`;
   throw new VaeError({
     code: "data",

@@ -1,5 +1,6 @@
 import { describe, VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
+import { isFloat32Array, isUint8Array } from "../graph/kinds.js";
 import { type Shape, showShape, sizeOf } from "../graph/tensor.js";
 
 /** Several rows at once: row-major values, or one array-like per row. */
@@ -24,10 +25,10 @@ export class RowCollector {
   add(batch: Batch): void {
     const index = this.batches++;
     const where = this.unit === undefined ? "" : `${this.unit} ${index}`;
-    if (batch instanceof Float32Array || batch instanceof Uint8Array) {
+    if (isFloat32Array(batch) || isUint8Array(batch)) {
       checkAttached(this.operation, batch, where);
       countRows(batch.length, this.shape, this.operation, where);
-      this.append(batch, batch instanceof Uint8Array, where);
+      this.append(batch, isUint8Array(batch), where);
       return;
     }
     if (!Array.isArray(batch)) throw this.wrong(where, "a Float32Array, a Uint8Array or an array of rows", describe(batch));
@@ -70,7 +71,7 @@ export class RowCollector {
       const received = `an array with ${describe(row[place])} at index ${place}`;
       throw this.wrong(where, `an array of ${this.size} numbers`, received, "convert texts with Number, and fill in missing values");
     }
-    this.append(row as ArrayLike<number>, row instanceof Uint8Array, where);
+    this.append(row as ArrayLike<number>, isUint8Array(row), where);
   }
 
   private append(values: ArrayLike<number>, bytes: boolean, where: string): void {
@@ -79,7 +80,7 @@ export class RowCollector {
     const capacity = Math.max(needed, this.data === undefined ? 64 * this.size : Math.ceil((this.data.length * 3) / 2));
     if (this.data === undefined) {
       this.data = bytes ? new Uint8Array(capacity) : new Float32Array(capacity);
-    } else if (bytes !== this.data instanceof Uint8Array) {
+    } else if (bytes !== isUint8Array(this.data)) {
       const [before, now] = bytes ? ["floats", "bytes"] : ["bytes", "floats"];
       throw new VaeError({
         code: "dtype",

@@ -1,6 +1,7 @@
 import { types } from "node:util";
 import { describe, VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
+import { isFloat32Array, isUint8Array, typedArrayName } from "../graph/kinds.js";
 import { checkShape, type Shape, sameShape, shapeInstead, showShape, sizeOf } from "../graph/tensor.js";
 import { type Batch, countRows, noRows, RowCollector } from "./collect.js";
 
@@ -59,7 +60,7 @@ export function toDataset(source: ImmediateSource, rowShape: Shape, operation: s
 export function toDataset(source: DataSource, rowShape: Shape, operation: string): Dataset | Promise<Dataset>;
 export function toDataset(source: DataSource, rowShape: Shape, operation: string): Dataset | Promise<Dataset> {
   checkShape(operation, rowShape);
-  if (source instanceof Float32Array || source instanceof Uint8Array) return fromValues(source, rowShape, operation);
+  if (isFloat32Array(source) || isUint8Array(source)) return fromValues(source, rowShape, operation);
   if (Array.isArray(source)) return fromBatches([source], rowShape, operation, "array");
   if (isDataset(source)) return fromDataset(source, rowShape, operation);
   if (isIterable(source) && typeof source !== "string" && !ArrayBuffer.isView(source)) {
@@ -84,7 +85,7 @@ export function checkDataset(dataset: Dataset, operation: string): void {
     throw new VaeError({ code: "argument", operation, expected: "a Dataset, as datasets.* load it", received: describe(dataset) });
   }
   const { data, rows, shape, labels, name = UNNAMED } = dataset;
-  if (!(data instanceof Float32Array || data instanceof Uint8Array)) throw notValues(data, `the data of ${name}`, operation);
+  if (!(isFloat32Array(data) || isUint8Array(data))) throw notValues(data, `the data of ${name}`, operation);
   checkAttached(operation, data, name);
   if (shapeInstead(shape) !== undefined) {
     throw new VaeError({ code: "shape", operation, expected: `the shape of rows in ${name}`, received: describe(shape) });
@@ -112,7 +113,7 @@ function fromValues(source: Float32Array | Uint8Array, shape: Shape, operation: 
   const rows = countRows(source.length, shape, operation, "the data");
   if (rows === 0) throw noRows(operation);
   const inPlace = source.byteLength > COPIED_BYTES || types.isSharedArrayBuffer(source.buffer);
-  const bytes = source instanceof Uint8Array;
+  const bytes = isUint8Array(source);
   // Not slice(): on a Buffer that gives a view, not a copy.
   const data = inPlace ? source : bytes ? new Uint8Array(source) : new Float32Array(source);
   return { data, rows, shape, name: bytes ? "Uint8Array" : "Float32Array" };
@@ -167,7 +168,7 @@ function notValues(data: unknown, what: string, operation: string): VaeError {
 }
 
 function wrongElements(array: ArrayBufferView, expected: string, operation: string): VaeError {
-  const hint = array instanceof Uint8ClampedArray ? "new Uint8Array(data)" : "Float32Array.from(data)";
+  const hint = typedArrayName(array) === "Uint8ClampedArray" ? "new Uint8Array(data)" : "Float32Array.from(data)";
   return new VaeError({ code: "dtype", operation, expected, received: describe(array), hint: `convert it: ${hint}` });
 }
 

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { type FileHandle, open, rename, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { describe, VaeError } from "../errors.js";
+import { codeOf, messageOf } from "../graph/kinds.js";
 
 /** One call of `read` may not ask for 2 GiB or more on every platform. */
 const CHUNK_BYTES = 1 << 30;
@@ -32,7 +33,7 @@ export function fileError(
 /** Says what a failed system call means; an error that is ours already passes through. */
 export function fileSystemError(source: Source, cause: unknown): VaeError {
   if (cause instanceof VaeError) return cause;
-  const code = cause instanceof Error && "code" in cause ? String(cause.code) : "";
+  const code = codeOf(cause);
   const meanings: Readonly<Record<string, string>> = {
     ENOENT: "no such file or folder",
     EISDIR: "is a folder, not a file",
@@ -42,7 +43,7 @@ export function fileSystemError(source: Source, cause: unknown): VaeError {
     ENOSPC: "no space left on the device",
     EROFS: "the file system is read-only",
   };
-  const problem = meanings[code] ?? (cause instanceof Error ? cause.message : String(cause));
+  const problem = meanings[code] ?? messageOf(cause);
   // Relative paths are the usual reason for a missing file: say what they are relative to.
   return fileError(source, problem, code === "ENOENT" ? { hint: `the working folder is ${process.cwd()}`, cause } : { cause });
 }

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Sharp } from "sharp";
 import { VaeError } from "../errors.js";
 import { Fields } from "../graph/arguments.js";
+import { messageOf } from "../graph/kinds.js";
 import { sizeOf } from "../graph/tensor.js";
 import type { Dataset } from "./dataset.js";
 import { fileError, fileSystemError, type Source, sourceOf } from "./files.js";
@@ -52,7 +53,7 @@ export async function images(folder: string, options: ImagesOptions): Promise<Da
       const pixels = await (channels === 1 ? image.greyscale() : image.toColourspace("srgb")).raw().toBuffer();
       data.set(pixels, index * sizeOf(shape));
     } catch (cause) {
-      const reason = cause instanceof Error ? cause.message : String(cause);
+      const reason = messageOf(cause);
       throw fileError({ ...source, path }, `cannot be decoded: ${reason}`, { hint: "remove or replace the file", cause });
     }
   };

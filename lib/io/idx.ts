@@ -1,6 +1,7 @@
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import { Fields } from "../graph/arguments.js";
+import { codeOf } from "../graph/kinds.js";
 import { type Shape, sizeOf } from "../graph/tensor.js";
 import { noRows } from "./collect.js";
 import type { Dataset } from "./dataset.js";
@@ -118,7 +119,7 @@ async function unpack(bytes: Uint8Array, source: Source): Promise<Uint8Array> {
   try {
     return await unzip(bytes);
   } catch (cause) {
-    const truncated = cause instanceof Error && "code" in cause && cause.code === "Z_BUF_ERROR";
+    const truncated = codeOf(cause) === "Z_BUF_ERROR";
     const problem = truncated ? `truncated: the gzip data end too early, at byte ${bytes.length}` : "the gzip data are corrupt";
     throw fileError(source, problem, { cause, hint: "fetch the file again" });
   }

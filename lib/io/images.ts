@@ -1,5 +1,6 @@
 import { describe, VaeError } from "../errors.js";
 import { Fields } from "../graph/arguments.js";
+import { isFloat32Array, isUint8Array } from "../graph/kinds.js";
 import { sizeOf } from "../graph/tensor.js";
 import { sourceOf, writeAtomically } from "./files.js";
 import { loadSharp } from "./folder.js";
@@ -95,7 +96,7 @@ export function imageSheet(rows: SheetRows, options: SheetOptions, operation = "
 function listsOf(rows: SheetRows, operation: string): readonly Pixels[] {
   const paired = typeof rows === "object" && rows !== null && "pairs" in rows;
   const lists: unknown = paired ? rows.pairs : [rows];
-  const isPixels = (list: unknown): list is Pixels => list instanceof Float32Array || list instanceof Uint8Array;
+  const isPixels = (list: unknown): list is Pixels => isFloat32Array(list) || isUint8Array(list);
   if (Array.isArray(lists) && lists.length === (paired ? 2 : 1) && lists.every(isPixels)) return lists;
   const expected = "a Float32Array or Uint8Array of images, or { pairs } of two of them";
   throw new VaeError({ code: "argument", operation, expected, received: describe(rows) });
@@ -110,7 +111,7 @@ function paint(
   origin: number,
   sheetWidth: number,
 ): void {
-  const bytes = pixels instanceof Uint8Array;
+  const bytes = isUint8Array(pixels);
   for (let y = 0; y < height * scale; y++) {
     const line = Math.floor(y / scale) * width;
     let to = origin + y * sheetWidth * channels;

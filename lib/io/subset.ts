@@ -1,5 +1,6 @@
 import { describe, VaeError } from "../errors.js";
 import { Fields, isRecord } from "../graph/arguments.js";
+import { isUint8Array } from "../graph/kinds.js";
 import { sizeOf } from "../graph/tensor.js";
 import { checkDataset, type Dataset } from "./dataset.js";
 
@@ -47,7 +48,7 @@ export function subset(dataset: Dataset, rows: ArrayLike<number> | RowRange): Da
   }
   const size = sizeOf(dataset.shape);
   const { labels } = dataset;
-  const data = dataset.data instanceof Uint8Array ? new Uint8Array(rows.length * size) : new Float32Array(rows.length * size);
+  const data = isUint8Array(dataset.data) ? new Uint8Array(rows.length * size) : new Float32Array(rows.length * size);
   const chosen = labels === undefined ? undefined : new Int32Array(rows.length);
   for (let place = 0; place < rows.length; place++) {
     const row = rows[place]!;
@@ -104,13 +105,13 @@ export function concatenateDatasets(datasets: readonly Dataset[]): Dataset {
   for (const dataset of datasets) checkDataset(dataset, operation);
   const [first]: readonly Dataset[] = datasets;
   if (first === undefined) throw new VaeError({ code: "argument", operation, expected: "at least one data set", received: "none" });
-  const bytes = first.data instanceof Uint8Array;
+  const bytes = isUint8Array(first.data);
   for (const { name, shape, data } of datasets) {
     if (shape.join() !== first.shape.join()) {
       const expected = `rows of [${first.shape.join(", ")}], as in ${first.name}`;
       throw new VaeError({ code: "shape", operation, problem: name, expected, received: `[${shape.join(", ")}]` });
     }
-    if (data instanceof Uint8Array !== bytes) {
+    if (isUint8Array(data) !== bytes) {
       throw new VaeError({
         code: "dtype",
         operation,

@@ -1,5 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import { VaeError } from "../errors.js";
+import { isPromise } from "../graph/kinds.js";
 import type { Dataset } from "../io/dataset.js";
 import type { Optimizer } from "../nn/index.js";
 import { dtypeOf } from "../runtime/feed.js";
@@ -89,7 +90,7 @@ export class TrainingRun {
   ): AsyncGenerator<T, void, undefined> {
     const { operation, signal } = options;
     // Where something else goes wrong first, nobody awaits the rows.
-    if (source instanceof Promise) source.catch(() => undefined);
+    if (isPromise(source)) source.then(undefined, () => undefined);
     checkIdle(model, operation);
     let run: TrainingRun | undefined;
     let stopped: { readonly reason: unknown } | undefined;

@@ -1,3 +1,4 @@
+import { isAbortSignal, isPromise } from "../graph/kinds.js";
 import type { DataSource, Dataset } from "../io/dataset.js";
 import { Fields, type Optimizer, parseOptimizer } from "../nn/index.js";
 import { checkRows, ownRows } from "../vae/rows.js";
@@ -180,7 +181,7 @@ export function trainModel(model: Trainable, source: DataSource, options: Iterat
   model.weights.check(operation);
   const rows = ownRows(model.architecture, source, operation);
   // A loop that is never entered must not end in an unhandled rejection; one that is entered awaits the promise itself.
-  if (rows instanceof Promise) rows.catch(() => undefined);
+  if (isPromise(rows)) rows.then(undefined, () => undefined);
   return TrainingRun.iterate(model, rows, run, async function* (training) {
     const { steps } = planSteps(plan, training.rows, run.batchSize);
     for (let completed = 0; completed < steps; ) {
@@ -211,7 +212,7 @@ function readOptions(operation: string, options: TrainOptions): { run: RunOption
   if (steps !== undefined && epochs !== undefined) throw fields.wrong("steps", "left out where epochs are given");
   const signal = optional("signal", () => {
     const given = fields.raw("signal");
-    if (given instanceof AbortSignal) return given;
+    if (isAbortSignal(given)) return given;
     throw fields.wrong("signal", "an AbortSignal");
   });
   const run: RunOptions = {

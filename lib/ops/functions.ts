@@ -1,8 +1,10 @@
 // The rows of the op table, and what is composed of them, as functions of arrays: the graph's own functions, called on
 // inputs of the arrays' types. Signatures follow from theirs.
+
 import { VaeError } from "../errors.js";
 import { checkOptions } from "../graph/arguments.js";
 import * as graph from "../graph/index.js";
+import { isInt32Array } from "../graph/kinds.js";
 import { calledBy } from "../graph/table.js";
 import type { Tensor, TensorLike } from "../graph/tensor.js";
 import type { HostArray } from "../runtime/native.js";
@@ -203,7 +205,7 @@ const indexedBy: Readonly<Record<string, (inputs: readonly unknown[]) => Indexed
   scatterAdd: ([indices, , rows]) => ({ indices, count: rows as number }),
   crossEntropy([logits, target]) {
     const [scores, classes] = [toNdArray("crossEntropy", logits), toNdArray("crossEntropy", target)];
-    if (!(classes?.data instanceof Int32Array)) return undefined; // probabilities
+    if (!isInt32Array(classes?.data)) return undefined; // probabilities
     return { indices: classes, lowest: -1, count: scores?.shape.at(-1) ?? 0, hint: "-1 is an unknown class, which costs nothing" };
   },
 };

@@ -1,5 +1,6 @@
 import { describe, VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
+import { isFloat32Array, isInt32Array, isUint8Array } from "../graph/kinds.js";
 import { checkShape, isTensor, type Shape, showShape, sizeOf } from "../graph/tensor.js";
 import type { HostArray } from "../runtime/native.js";
 
@@ -58,7 +59,7 @@ export function toNdArray(operation: string, value: unknown): NdArray<HostArray>
 }
 
 function checkArray(operation: string, data: unknown, shape: Shape): void {
-  if (!(data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint8Array)) {
+  if (!(isFloat32Array(data) || isInt32Array(data) || isUint8Array(data))) {
     throw new VaeError({
       code: "dtype",
       operation,

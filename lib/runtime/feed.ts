@@ -1,6 +1,8 @@
 // What callers hand over: typed arrays, checked before native code copies them.
+
 import { describe, VaeError, withArticle } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
+import { isFloat32Array, isInt32Array, typedArrayName } from "../graph/kinds.js";
 import type { DType } from "../graph/tensor.js";
 import type { HostArray } from "./native.js";
 
@@ -8,7 +10,7 @@ const ARRAYS = { float32: Float32Array, int32: Int32Array, uint8: Uint8Array } a
 
 /** The element type of a typed array. */
 export function dtypeOf<Data extends HostArray>(data: Data): DTypeOf<Data> {
-  const dtype: DType = data instanceof Float32Array ? "float32" : data instanceof Int32Array ? "int32" : "uint8";
+  const dtype: DType = isFloat32Array(data) ? "float32" : isInt32Array(data) ? "int32" : "uint8";
   return dtype as DTypeOf<Data>;
 }
 
@@ -27,7 +29,7 @@ export function hostArray(dtype: DType, content: number | readonly number[]): Ho
  */
 export function checkArray(operation: string, what: string, array: HostArray, dtype: DType, elements?: number): void {
   const type = ARRAYS[dtype];
-  if (!(array instanceof type)) {
+  if (typedArrayName(array) !== type.name) {
     throw new VaeError({ code: "dtype", operation, expected: `${what} as ${withArticle(type.name)}`, received: describe(array) });
   }
   checkAttached(operation, array, what);

@@ -1,8 +1,10 @@
 // The only file that loads the addon. Everything the addon offers is typed here; nothing else knows its shape.
+
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { VaeError, type VaeErrorCode } from "../errors.js";
+import { codeOf, messageOf } from "../graph/kinds.js";
 
 /** A device with its thread pool, queue and resident memory. Opaque. */
 export type NativeContext = { readonly __context: unique symbol };
@@ -143,8 +145,8 @@ function load(): { readonly addon: Addon; readonly path: string } {
       loaded = { addon, path };
       return loaded;
     } catch (cause) {
-      const missing = cause instanceof Error && "code" in cause && cause.code === "MODULE_NOT_FOUND";
-      failures.push({ place, problem: missing ? "not there" : String(cause instanceof Error ? cause.message : cause), cause });
+      const missing = codeOf(cause) === "MODULE_NOT_FOUND";
+      failures.push({ place, problem: missing ? "not there" : messageOf(cause), cause });
     }
   }
   throw new VaeError({
@@ -201,7 +203,7 @@ export async function awaitNative<T>(operation: string, call: () => Promise<T>):
 }
 
 function toVaeError(operation: string, error: unknown): unknown {
-  if (!(error instanceof Error) || error instanceof VaeError) return error;
-  const code = "code" in error && typeof error.code === "string" && CODES.has(error.code) ? (error.code as VaeErrorCode) : "native";
-  return new VaeError({ code, operation, problem: error.message, cause: error });
+  if (error instanceof VaeError) return error;
+  const code = codeOf(error);
+  return new VaeError({ code: CODES.has(code) ? (code as VaeErrorCode) : "native", operation, problem: messageOf(error), cause: error });
 }

@@ -1,6 +1,7 @@
 import type { SessionGraph } from "../compile/index.js";
 import type { Plan, PlanBuffer, PlanStep } from "../compile/plan.js";
 import { VaeError } from "../errors.js";
+import { isFloat32Array } from "../graph/kinds.js";
 import { checkArray } from "./feed.js";
 import { type Addon, awaitNative, callNative, type HostArray, type NativeSession } from "./native.js";
 
@@ -164,7 +165,7 @@ function splitSeed(seed: number): { readonly seedLow: number; readonly seedHigh:
 }
 
 function toFloat32(name: string, array: HostArray): Float32Array {
-  if (array instanceof Float32Array) return array;
+  if (isFloat32Array(array)) return array;
   throw new VaeError({ code: "dtype", operation: "run", expected: `output "${name}" as float32`, received: array.constructor.name });
 }
 

@@ -1,5 +1,6 @@
 import { describe, VaeError } from "../errors.js";
 import { type Shape, sizeOf } from "../graph/index.js";
+import { isMap } from "../graph/kinds.js";
 import { type NamedParameter, nameParameters, type Stack, stackLayers } from "../nn/index.js";
 import type { VaeConfig } from "./config.js";
 import { likelihoods } from "./likelihoods.js";
@@ -69,7 +70,7 @@ export function checkParameters(
       received: describe(found),
       hint: "parameters() gives a Map of that form: change the values in it",
     });
-  if (!(received instanceof Map)) throw misshapen("a Map from names to { data: Float32Array }", received);
+  if (!isMap(received)) throw misshapen("a Map from names to { data: Float32Array }", received);
   for (const [name, tensor] of received) {
     const length: unknown = tensor?.data?.length;
     if (typeof length !== "number") throw misshapen(`"${name}" as { data: Float32Array }`, tensor);

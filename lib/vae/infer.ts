@@ -1,6 +1,8 @@
 // What a trained model is asked: encode, decode, reconstruct, sample, interpolate. Rows go through in batches of a fixed
 // size, each one native call; between them the event loop turns.
+
 import { describe, VaeError } from "../errors.js";
+import { isFloat32Array } from "../graph/kinds.js";
 import { checkValues } from "../io/check.js";
 import type { DataSource, Dataset } from "../io/dataset.js";
 import { dtypeOf } from "../runtime/feed.js";
@@ -146,7 +148,7 @@ function weighted(a: Float32Array, weightA: number, b: Float32Array, weightB: nu
 }
 
 function latentRows(latents: Latents, latent: number): Float32Array {
-  const flat = latents instanceof Float32Array ? latents.slice() : Array.isArray(latents) ? rowsToArray(latents, latent) : undefined;
+  const flat = isFloat32Array(latents) ? latents.slice() : Array.isArray(latents) ? rowsToArray(latents, latent) : undefined;
   if (flat !== undefined && flat.length > 0 && flat.length % latent === 0) return flat;
   throw new VaeError({
     code: "shape",

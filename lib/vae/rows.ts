@@ -1,6 +1,8 @@
 // Rows of a caller's data on their way to the device: owned, checked, and cut into batches of a fixed size.
+
 import { VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
+import { isUint8Array } from "../graph/kinds.js";
 import { checkValues } from "../io/check.js";
 import { type DataSource, type Dataset, toDataset } from "../io/dataset.js";
 import type { Architecture } from "./architecture.js";
@@ -63,7 +65,7 @@ export function* batches<T extends Float32Array | Uint8Array>(
       yield { index, start, count, values: view };
       continue;
     }
-    const padded = (data instanceof Uint8Array ? new Uint8Array(batch * size) : new Float32Array(batch * size)) as T;
+    const padded = (isUint8Array(data) ? new Uint8Array(batch * size) : new Float32Array(batch * size)) as T;
     padded.set(view);
     yield { index, start, count, values: padded };
   }

@@ -1,5 +1,6 @@
 import { VaeError } from "../errors.js";
 import { type DType, type Shape, sizeOf } from "../graph/index.js";
+import { isFloat32Array } from "../graph/kinds.js";
 import { INITIALIZATION_STEP } from "../nn/index.js";
 import { Device, type DeviceOptions, type Resident } from "../runtime/device.js";
 import type { HostArray } from "../runtime/native.js";
@@ -247,5 +248,5 @@ export class Weights {
 }
 
 function float32(array: HostArray): Float32Array {
-  return array instanceof Float32Array ? array : Float32Array.from(array);
+  return isFloat32Array(array) ? array : Float32Array.from(array);
 }

@@ -1,0 +1,71 @@
+// What a value is, whichever realm made it. Jest, vitest's vm pools and `node:vm` give programs globals of their own, for which
+// `instanceof Float32Array` is false; these questions are answered by internal slots instead, or by what a value can do.
+
+type TypedArrayName =
+  | "Float32Array"
+  | "Float64Array"
+  | "Int8Array"
+  | "Int16Array"
+  | "Int32Array"
+  | "Uint8Array"
+  | "Uint8ClampedArray"
+  | "Uint16Array"
+  | "Uint32Array"
+  | "BigInt64Array"
+  | "BigUint64Array"
+  | "Float16Array";
+
+/** `get %TypedArray%.prototype[@@toStringTag]` reads the internal slot: neither another realm nor a subclass can deceive it. */
+const typedArrayTag = Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), Symbol.toStringTag)!.get!;
+
+/** The kind of typed array, or undefined for everything else, `DataView` included. A `Buffer` is a `Uint8Array`. */
+export function typedArrayName(value: unknown): TypedArrayName | undefined {
+  return typedArrayTag.call(value);
+}
+
+export function isFloat32Array(value: unknown): value is Float32Array {
+  return typedArrayName(value) === "Float32Array";
+}
+
+export function isUint8Array(value: unknown): value is Uint8Array {
+  return typedArrayName(value) === "Uint8Array";
+}
+
+export function isInt32Array(value: unknown): value is Int32Array {
+  return typedArrayName(value) === "Int32Array";
+}
+
+/** True for a `Map`, of which `Map.prototype.has` reads the internal slot. */
+export function isMap(value: unknown): value is ReadonlyMap<unknown, unknown> {
+  try {
+    Map.prototype.has.call(value as Map<unknown, unknown>, undefined);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** True for what `await` waits for. */
+export function isPromise<T>(value: unknown): value is PromiseLike<T> {
+  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+}
+
+/** True for an `AbortSignal`, or a polyfill's that can do as much. */
+export function isAbortSignal(value: unknown): value is AbortSignal {
+  if (typeof value !== "object" || value === null) return false;
+  const { aborted, addEventListener, removeEventListener, throwIfAborted } = value as Partial<AbortSignal>;
+  const methods = [addEventListener, removeEventListener, throwIfAborted];
+  return typeof aborted === "boolean" && methods.every((method) => typeof method === "function");
+}
+
+/** The message of whatever was thrown. */
+export function messageOf(thrown: unknown): string {
+  const message = (thrown as { message?: unknown } | null | undefined)?.message;
+  return typeof message === "string" ? message : String(thrown);
+}
+
+/** The `code` of a system error or of an error of a package (`"ENOENT"`), or `""`. */
+export function codeOf(thrown: unknown): string {
+  const code = (thrown as { code?: unknown } | null | undefined)?.code;
+  return typeof code === "string" ? code : "";
+}
