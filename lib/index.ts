@@ -1,5 +1,7 @@
 // node-vae: the public names.
 
+import "./node-version.js";
+
 export { VaeError, type VaeErrorCode, type VaeErrorParts } from "./errors.js";
 export type { PaddingOption, Pair } from "./graph/index.js";
 export {

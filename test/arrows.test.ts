@@ -14,17 +14,18 @@ interface Source {
 /** What a room of lib/ may import beside itself. A file that stands in lib/ is a room of its own. */
 const rooms: Readonly<Record<string, readonly string[]>> = {
   errors: [],
-  graph: ["errors"],
+  "node-version": ["errors"],
+  graph: ["errors", "node-version"],
   compile: ["errors", "graph"],
   runtime: ["errors", "graph", "compile"],
-  ops: ["errors", "graph", "runtime"],
+  ops: ["errors", "node-version", "graph", "runtime"],
   nn: ["errors", "graph"],
   io: ["errors", "graph"],
   vae: ["errors", "graph", "nn", "runtime", "io"],
   learn: ["errors", "graph", "nn", "runtime", "io", "vae"],
   model: ["errors", "graph", "nn", "runtime", "io", "vae", "learn"],
-  index: ["errors", "graph", "nn", "runtime", "io", "vae", "learn", "model"],
-  cli: ["errors", "graph", "nn", "runtime", "io", "vae", "learn", "model", "index"],
+  index: ["errors", "node-version", "graph", "nn", "runtime", "io", "vae", "learn", "model"],
+  cli: ["errors", "node-version", "graph", "nn", "runtime", "io", "vae", "learn", "model", "index"],
 };
 
 /** Rooms that are mathematics only: nothing of Node, and no package. */
@@ -34,9 +35,12 @@ const pure: readonly string[] = ["errors", "graph", "compile", "nn"];
 const withPackages: readonly string[] = ["io", "cli"];
 
 /** Files that resolve or read a package's own files, which is not loading the addon. */
-const resolvers: readonly string[] = ["lib/cli/demo-subjects.ts", "lib/cli/doctor.ts", "lib/io/mnist.ts"];
+const resolvers: readonly string[] = ["lib/cli/demo-subjects.ts", "lib/cli/doctor.ts", "lib/io/mnist.ts", "lib/runtime/locate.ts"];
 
 const addonFile = "lib/runtime/native.ts";
+
+/** Says where the addon is, and loads nothing. */
+const locatorFile = "lib/runtime/locate.ts";
 
 /** Which files of native/ a group may include, beside its own. */
 const nativeGroups: readonly { readonly name: string; readonly files: RegExp; readonly mayInclude: RegExp }[] = [
@@ -96,7 +100,11 @@ function wrongImports({ path, text }: Source): string[] {
 function addonLoads({ path, text }: Source): string[] {
   if (path === addonFile) return [];
   const code = withoutComments(text);
-  const means = [/\bdlopen\b/, /\.node["'`]/, ...(resolvers.includes(path) ? [] : [/\bcreateRequire\b/])];
+  const means = [
+    /\bdlopen\b/,
+    ...(path === locatorFile ? [] : [/\.node["'`]/]),
+    ...(resolvers.includes(path) ? [] : [/\bcreateRequire\b/]),
+  ];
   return means
     .map((mean) => mean.exec(code)?.[0])
     .filter((found) => found !== undefined)
@@ -141,7 +149,7 @@ test("includes of native/ follow the arrows", () => {
 });
 
 test.each([
-  ["lib/graph/a.ts", 'import { compile } from "../compile/index.js";', "graph may import itself, errors, not compile"],
+  ["lib/graph/a.ts", 'import { compile } from "../compile/index.js";', "graph may import itself, errors, node-version, not compile"],
   ["lib/graph/a.ts", 'import type {\n  Plan,\n} from "../compile/plan.js";', "not compile"],
   ["lib/graph/a.ts", 'export { x } from "../runtime/device.js";', "not runtime"],
   ["lib/compile/a.ts", 'await import("../runtime/device.js");', "not runtime"],

@@ -1,4 +1,6 @@
 #!/usr/bin/env node
+import "../node-version.js";
+
 import { Command } from "commander";
 import { demoCommand } from "./demo.js";
 import { doctorCommand } from "./doctor.js";

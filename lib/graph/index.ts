@@ -1,6 +1,8 @@
 // The symbolic graph, `node-vae/graph`: functions of tensors, their derivatives, and their slow and exact evaluation. All throw
 // VaeError for what they cannot take, an option that there is not included.
 
+import "../node-version.js";
+
 export { add, divide, equal, less, lessEqual, maximum, minimum, multiply, subtract, where } from "./binary.js";
 export { type HostData, type InstantiatedCase, instantiate, type NamedCase, opCases } from "./cases.js";
 export { clamp, greater, greaterEqual, logsumexp, mean, notEqual, power } from "./compositions.js";

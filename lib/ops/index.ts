@@ -1,4 +1,6 @@
 // The low-level face, `node-vae/ops`: the op table on TypedArrays.
+import "../node-version.js";
+
 import { type DistributionFunctions, distributionFunctions } from "./distributions.js";
 import { type GraphFunctions, graphFunctions } from "./functions.js";
 import { type OpsOptions, type OpsStatistics, Plans } from "./plans.js";

@@ -1,10 +1,11 @@
 // The only file that loads the addon. Everything the addon offers is typed here; nothing else knows its shape.
 
 import { createRequire } from "node:module";
-import { join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { isAbsolute } from "node:path";
+import { pathToFileURL } from "node:url";
 import { VaeError, type VaeErrorCode } from "../errors.js";
 import { codeOf, messageOf } from "../graph/kinds.js";
+import { addonPlaces } from "./locate.js";
 
 /** A device with its thread pool, queue and resident memory. Opaque. */
 export type NativeContext = { readonly __context: unique symbol };
@@ -114,15 +115,10 @@ export interface Addon {
   probe(tier: string, seconds: number): { readonly fma: number; readonly l1: number };
 }
 
-const require = createRequire(import.meta.url);
-
 let loaded: { readonly addon: Addon; readonly path: string } | undefined;
 
 /**
- * The addon, loaded at the first call.
- *
- * Looked for in `NODE_VAE_ADDON` (a path; then nowhere else), `build/Release` of this package, its
- * `prebuilds/<platform>-<arch>`, and the package `@node-vae/<platform>-<arch>`.
+ * The addon, loaded at the first call from the first of {@link addonPlaces} that has it.
  *
  * @throws `VaeError` `"native"` that names every place tried and what was wrong there
  */
@@ -137,16 +133,21 @@ export function addonPath(): string {
 
 function load(): { readonly addon: Addon; readonly path: string } {
   if (loaded) return loaded;
+  const { paths, bundled } = addonPlaces();
   const failures: { readonly place: string; readonly problem: string; readonly cause?: unknown }[] = [];
-  for (const place of places()) {
+  for (const path of paths) {
+    if (!isAbsolute(path)) {
+      failures.push({ place: path, problem: "not installed" });
+      continue;
+    }
     try {
-      const path = require.resolve(place);
-      const addon: Addon = require(path);
+      // Resolved from the addon itself: bundlers may have taken away where this module stands.
+      const addon: Addon = createRequire(pathToFileURL(path))(path);
       loaded = { addon, path };
       return loaded;
     } catch (cause) {
       const missing = codeOf(cause) === "MODULE_NOT_FOUND";
-      failures.push({ place, problem: missing ? "not there" : messageOf(cause), cause });
+      failures.push({ place: path, problem: missing ? "no such file" : messageOf(cause), cause });
     }
   }
   throw new VaeError({
@@ -155,23 +156,16 @@ function load(): { readonly addon: Addon; readonly path: string } {
     problem: `it could not be loaded on ${process.platform}-${process.arch}, Node ${process.version}; tried\n${failures
       .map(({ place, problem }) => `    ${place}: ${problem}`)
       .join("\n")}`,
-    hint: "in a clone, build it with `npm run build:native` (needs CMake and a C++17 compiler); where the package is installed, see that optional dependencies are; or name a built addon in NODE_VAE_ADDON",
-    cause: failures.find(({ problem }) => problem !== "not there")?.cause,
+    hint: bundled ? BUNDLED_HINT : HINT,
+    cause: failures.find(({ cause }) => cause !== undefined && codeOf(cause) !== "MODULE_NOT_FOUND")?.cause,
   });
 }
 
-function places(): readonly string[] {
-  const named = process.env.NODE_VAE_ADDON;
-  if (named) return [resolve(named)];
-  // This file is lib/runtime/native.ts or dist/runtime/native.js: the package is two folders up.
-  const root = fileURLToPath(new URL("../../", import.meta.url));
-  const platform = `${process.platform}-${process.arch}`;
-  return [
-    join(root, "build", "Release", "node_vae.node"),
-    join(root, "prebuilds", platform, "node_vae.node"),
-    `@node-vae/${platform}/node_vae.node`,
-  ];
-}
+const HINT =
+  "in a clone, build it with `npm run build:native` (needs CMake and a C++17 compiler); where the package is installed, see that optional dependencies are; or name a built addon in NODE_VAE_ADDON";
+
+const BUNDLED_HINT =
+  'this program was bundled, and a native addon cannot be: mark node-vae as external (esbuild --external:node-vae, external: ["node-vae"] elsewhere) and install it beside the program, or copy node_vae.node beside the bundle, or name it in NODE_VAE_ADDON';
 
 const CODES: ReadonlySet<string> = new Set<VaeErrorCode>([
   "plan",
