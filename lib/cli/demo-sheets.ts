@@ -1,8 +1,9 @@
 // The demo's pictures.
 import { join } from "node:path";
 import { type Dataset, type Evaluation, split, type Vae } from "../index.js";
-import { subset } from "../io/index.js";
-import { writeSheet } from "./output.js";
+import { imageSheet, subset, writePng } from "../io/index.js";
+import { withLabels } from "./labels.js";
+import { imageShape, writeSheet } from "./output.js";
 
 /** Images side by side on every sheet. */
 const COLUMNS = 10;
@@ -37,15 +38,16 @@ export async function drawInterpolations(model: Vae, test: Dataset, out: string)
 
 /**
  * A line for each of the latent dimensions that say most about the test images: one image's latent with that dimension going
- * from −3 to 3, all others as they are.
+ * from −3 to 3, all others as they are. Lines are labelled with the dimension, columns with its value.
  */
 export async function drawTraversals(model: Vae, test: Dataset, { klPerDimension }: Evaluation, out: string): Promise<void> {
   const { mean } = await model.encode(subset(test, { end: 1 }));
   const dimensions = [...klPerDimension.keys()].sort((a, b) => klPerDimension[b]! - klPerDimension[a]!).slice(0, COLUMNS);
-  const latents = dimensions.flatMap((dimension) =>
-    Array.from({ length: COLUMNS }, (_, step) => mean.with(dimension, -3 + (6 * step) / (COLUMNS - 1))),
-  );
-  await writeSheet(join(out, "traversals.png"), await model.decode(latents), test.shape, COLUMNS);
+  const values = Array.from({ length: COLUMNS }, (_, step) => -3 + (6 * step) / (COLUMNS - 1));
+  const latents = dimensions.flatMap((dimension) => values.map((value) => mean.with(dimension, value)));
+  const sheet = imageSheet(await model.decode(latents), { shape: imageShape(test.shape), columns: COLUMNS });
+  const labels = { lines: dimensions.map((dimension) => `z${dimension}`), columns: values.map((value) => value.toFixed(1)) };
+  await writePng(join(out, "traversals.png"), withLabels(sheet, labels));
 }
 
 /** The row of a class whose latent mean is nearest to the average over the class. */

@@ -72,7 +72,7 @@ const emoji: Subject = {
   many: "emoji",
   one: "emoji",
   epochs: 60,
-  quickEpochs: 1,
+  quickEpochs: 5,
   batchSize: 64,
   traversals: true,
   load: emojiFiles,
@@ -85,13 +85,12 @@ export type SubjectName = keyof typeof subjects;
 
 async function fashionFiles(data: string): Promise<Images> {
   const part = async (prefix: string): Promise<Dataset> => {
-    const [images, labels] = await Promise.all(
-      [`${prefix}-images-idx3-ubyte`, `${prefix}-labels-idx1-ubyte`].map((name) => find(data, ["fashion-mnist", "."], name)),
-    );
-    return datasets.idx(images!, { labels: labels! });
+    const [images, labels] = [`${prefix}-images-idx3-ubyte`, `${prefix}-labels-idx1-ubyte`];
+    const folders = ["fashion-mnist", "."];
+    return datasets.idx(await find(data, folders, images), { labels: await find(data, folders, labels) });
   };
-  const [training, test] = await Promise.all([part("train"), part("t10k")]);
-  return { training, test };
+  // One after the other: of several missing files it is always the first that is named.
+  return { training: await part("train"), test: await part("t10k") };
 }
 
 /**

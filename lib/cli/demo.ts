@@ -26,7 +26,7 @@ export function demoCommand(): Command {
     )
     .addArgument(new Argument("[subject]", "what to learn").choices(names).default("digits"))
     .option("-d, --data <folder>", "fashion, emoji: folder with the images (default: the package fashion-mnist)")
-    .option("--quick", `${subjects.digits.quickEpochs} epoch instead of ${subjects.digits.epochs}, or a part of one`)
+    .option("--quick", "a fraction of the epochs, to see that everything works; the pictures are those of a hardly trained model")
     .option("-o, --out <folder>", "folder for the pictures and the model (default: demo-output, demo-output/fashion, …)");
   const examples = [
     ["the whole demo, about half a minute on two cores", "node-vae demo"],
@@ -74,10 +74,14 @@ async function demo(name: SubjectName, options: DemoOptions): Promise<void> {
   }
   if (subject.traversals) {
     await drawTraversals(model, test, evaluation, out);
-    sheets.push(["traversals.png", `one ${one} with one latent dimension changed, from −3 (left) to 3 (right)`]);
+    sheets.push(["traversals.png", `one ${one} with one latent dimension changed (line: z and its number; column: its value)`]);
   }
   const lines = [...sheets, [basename(file), `the model; try: ${programName()} sample ${file} --out more.png`] as const];
   const width = Math.max(...lines.map(([picture]) => join(out, picture).length));
+  if (quick === true) {
+    const epochs = `${subject.quickEpochs} of ${subject.epochs} epochs`;
+    say(`\nAfter ${epochs} the model has learnt little: its pictures are blurred or shapeless. Leave out --quick to train them all.`);
+  }
   say(`\nLook at\n${lines.map(([picture, what]) => `  ${join(out, picture).padEnd(width)}  ${what}`).join("\n")}`);
 }
 
