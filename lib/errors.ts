@@ -46,7 +46,8 @@ export class VaeError extends Error {
   readonly hint: string | undefined;
   readonly #parts: VaeErrorParts;
 
-  constructor(parts: VaeErrorParts) {
+  constructor(given: VaeErrorParts) {
+    const parts = cut(given);
     const clauses = [
       parts.problem,
       parts.expected === undefined ? undefined : `expected ${parts.expected}`,
@@ -68,9 +69,43 @@ export class VaeError extends Error {
   }
 }
 
+/** Bytes of each part at most, as UTF-8: names and paths out of files may be of any length, a message is at most 2 KB. */
+const LONGEST_PART = { operation: 240, problem: 600, expected: 320, received: 240, hint: 560 } as const;
+
+function cut(parts: VaeErrorParts): VaeErrorParts {
+  const names = Object.keys(LONGEST_PART) as (keyof typeof LONGEST_PART)[];
+  const short = names.flatMap((name) => (parts[name] === undefined ? [] : [[name, withoutMiddle(parts[name], LONGEST_PART[name])]]));
+  return { ...parts, ...(Object.fromEntries(short) as Partial<VaeErrorParts>) };
+}
+
+/** The text, or its beginning and its end where it is longer than so many bytes: a path says most at its end. */
+function withoutMiddle(text: string, most: number): string {
+  if (text.length * 3 <= most) return text;
+  const head = unitsWithin(text, most, (index) => index);
+  if (head === text.length) return text;
+  const first = unitsWithin(text, (most * 2) / 3, (index) => index);
+  const last = unitsWithin(text, most / 3 - 3, (index) => text.length - 1 - index);
+  return `${text.slice(0, first)}…${text.slice(text.length - last)}`;
+}
+
+/** How many code units of the text, from its one end or the other, take at most so many bytes. */
+function unitsWithin(text: string, bytes: number, at: (index: number) => number): number {
+  let taken = 0;
+  for (let index = 0; index < text.length; index++) {
+    const unit = text.charCodeAt(at(index));
+    taken += unit < 0x80 ? 1 : unit < 0x800 ? 2 : 3;
+    if (taken > bytes) return index;
+  }
+  return text.length;
+}
+
 /** A short picture of a value for messages: whatever it is, it neither throws nor takes more than a line. */
 export function describe(value: unknown): string {
-  return shortened(picture(value, 0));
+  try {
+    return shortened(picture(value, 0));
+  } catch {
+    return "an object that cannot be read"; // its getters throw, or it is a proxy that was revoked
+  }
 }
 
 const LONGEST_PICTURE = 80;
@@ -83,16 +118,17 @@ function shortened(text: string): string {
 function picture(value: unknown, depth: number): string {
   if (typeof value === "string") return JSON.stringify(shortened(value));
   if (typeof value === "bigint") return `${value}n`;
+  if (Object.is(value, -0)) return "-0";
   if (typeof value === "function") return "a function";
   if (typeof value !== "object" || value === null) return String(value);
   const isList = Array.isArray(value);
-  if (!isList && !isPlain(value)) return withArticle(String(value.constructor?.name ?? "object"));
+  if (!isList && !isPlain(value)) return withArticle(String(value.constructor?.name || "object"));
   if (depth === 2) return isList ? "[…]" : "{…}"; // deep enough, and an end for what contains itself
   const parts = isList
-    ? value.slice(0, MOST_PARTS).map((part) => picture(part, depth + 1))
-    : Object.entries(value)
+    ? Array.from({ length: Math.min(value.length, MOST_PARTS) }, (_, index) => picture(value[index], depth + 1))
+    : Object.keys(value)
         .slice(0, MOST_PARTS)
-        .map(([key, part]) => `${JSON.stringify(shortened(key))}:${picture(part, depth + 1)}`);
+        .map((key) => `${JSON.stringify(shortened(key))}:${picture((value as Record<string, unknown>)[key], depth + 1)}`);
   const text = `${parts.join(",")}${isList && value.length > MOST_PARTS ? ",…" : ""}`;
   return isList ? `[${text}]` : `{${text}}`;
 }

@@ -1,9 +1,11 @@
 import { VaeError } from "./errors.js";
+import { noMore, notOptions } from "./graph/arguments.js";
 import { isAbortSignal } from "./graph/kinds.js";
 import type { Shape } from "./graph/tensor.js";
 import { firstNotFinite } from "./io/check.js";
-import { type JsonValue, loadCheckpoint, saveCheckpoint } from "./io/checkpoint.js";
+import { type Checkpoint, type JsonValue, loadCheckpoint, saveCheckpoint } from "./io/checkpoint.js";
 import type { DataSource } from "./io/dataset.js";
+import type { StoredTensor } from "./io/safetensors.js";
 import { type EvaluateOptions, type Evaluation, evaluateRows, scoreRows } from "./learn/evaluate.js";
 import { slotStates, type Trainable, type TrainingState } from "./learn/state.js";
 import { type FitOptions, fitModel, type History, type IterateOptions, type TrainedSteps, trainModel } from "./learn/train.js";
@@ -94,34 +96,42 @@ export class Vae implements AsyncDisposable, Disposable {
    *   when a term becomes NaN or infinite (the model keeps the last good weights), `"argument"` while another training of
    *   this model runs.
    */
-  fit(data: DataSource, options: FitOptions = {}): Promise<History> {
+  async fit(data: DataSource, options: FitOptions = {}, ...surplus: never[]): Promise<History> {
+    noMore("fit", surplus, "fit(data, { epochs: 10, batchSize: 64 })");
     return fitModel(this.#model, data, options);
   }
 
   /** Trains as an async iterator; `break` ends it after a whole step. Options without `steps` or `epochs` train one epoch. */
-  train(data: DataSource, options: IterateOptions = {}): AsyncGenerator<TrainedSteps, void, undefined> {
+  train(data: DataSource, options: IterateOptions = {}, ...surplus: never[]): AsyncGenerator<TrainedSteps, void, undefined> {
+    noMore("train", surplus, "train(data, { steps: 1000, every: 100 })");
     return trainModel(this.#model, data, options);
   }
 
   /** Mean and standard deviation of q(z|x) of every row, `rows × latent` each. */
-  async encode(data: DataSource): Promise<Encoding> {
+  async encode(data: DataSource, ...surplus: never[]): Promise<Encoding> {
+    noMore("encode", surplus);
     return encode(this.#model, data);
   }
 
   /** E[x|z] of every latent, `rows × product(input)`: probabilities under a Bernoulli likelihood, means under a Gaussian. */
-  async decode(latents: Latents): Promise<Float32Array> {
+  async decode(latents: Latents, ...surplus: never[]): Promise<Float32Array> {
+    noMore("decode", surplus);
     return decode(this.#model, latents);
   }
 
   /** E[x|z] at the mean of every row's posterior, laid out like the data. */
-  async reconstruct(data: DataSource): Promise<Float32Array> {
+  async reconstruct(data: DataSource, ...surplus: never[]): Promise<Float32Array> {
+    noMore("reconstruct", surplus);
     return reconstruct(this.#model, data);
   }
 
   /** E[x|z] of `count` draws from the prior, `count × product(input)`. */
-  async sample(count: number, options: SampleOptions = {}): Promise<Float32Array> {
-    const fields = new Fields("sample", { ...options, count });
-    const size = fields.number("count", { minimum: 1, integer: true });
+  async sample(count: number, options: SampleOptions = {}, ...surplus: never[]): Promise<Float32Array> {
+    const example = "sample(64, { seed: 7 })";
+    if (!isRecord(options)) throw notOptions("sample", options, example);
+    noMore("sample", surplus, example);
+    const size = countOf("sample", "count", count);
+    const fields = new Fields("sample", options);
     const temperature = fields.number("temperature", { minimum: 0 }, 1);
     const given = fields.raw("seed") === undefined ? undefined : seedOf(fields);
     fields.finish();
@@ -134,16 +144,26 @@ export class Vae implements AsyncDisposable, Disposable {
   }
 
   /** `steps` rows from row `from` to row `to`, both ends' reconstructions included, along a line through the latents. */
-  async interpolate(from: DataSource, to: DataSource, steps = 8, options: InterpolateOptions = {}): Promise<Float32Array> {
-    const fields = new Fields("interpolate", { ...options, steps });
-    const count = fields.number("steps", { minimum: 1, integer: true });
+  async interpolate(
+    from: DataSource,
+    to: DataSource,
+    steps = 8,
+    options: InterpolateOptions = {},
+    ...surplus: never[]
+  ): Promise<Float32Array> {
+    const example = "interpolate(a, b, 8, { spherical: true })";
+    if (!isRecord(options)) throw notOptions("interpolate", options, example);
+    noMore("interpolate", surplus, example);
+    const count = countOf("interpolate", "steps", steps);
+    const fields = new Fields("interpolate", options);
     const spherical = fields.boolean("spherical", false);
     fields.finish();
     return interpolate(this.#model, [from, to], count, spherical);
   }
 
   /** Means per row in nats: ELBO and its parts, active units and, with `importanceSamples`, the negative log-likelihood. */
-  async evaluate(data: DataSource, options: EvaluateOptions = {}): Promise<Evaluation> {
+  async evaluate(data: DataSource, options: EvaluateOptions = {}, ...surplus: never[]): Promise<Evaluation> {
+    noMore("evaluate", surplus, "evaluate(data, { importanceSamples: 100 })");
     const fields = new Fields("evaluate", options);
     const importanceSamples = fields.number("importanceSamples", { minimum: 0, integer: true }, 0);
     const request = { importanceSamples, seed: seedOf(fields, this.config.seed), signal: signalOf(fields), operation: "evaluate" };
@@ -155,7 +175,12 @@ export class Vae implements AsyncDisposable, Disposable {
    * An anomaly score for every row: its negative ELBO in nats, the mean over `samples` draws (default 1). The higher, the
    * less the row looks like the training data.
    */
-  async score(data: DataSource, options: { readonly samples?: number; readonly seed?: number } = {}): Promise<Float32Array> {
+  async score(
+    data: DataSource,
+    options: { readonly samples?: number; readonly seed?: number } = {},
+    ...surplus: never[]
+  ): Promise<Float32Array> {
+    noMore("score", surplus, "score(data, { samples: 8 })");
     const fields = new Fields("score", options);
     const samples = fields.number("samples", { minimum: 1, integer: true }, 1);
     const request = { importanceSamples: 0, seed: seedOf(fields, this.config.seed), signal: undefined, operation: "score" };
@@ -176,7 +201,11 @@ export class Vae implements AsyncDisposable, Disposable {
    * Replaces all weights; the optimizer's state stays. Throws `"architecture"` unless names, sizes and, where given, shapes are
    * the model's, `"data"` for weights that are not finite.
    */
-  async setParameters(values: ReadonlyMap<string, { readonly data: Float32Array; readonly shape?: Shape }>): Promise<void> {
+  async setParameters(
+    values: ReadonlyMap<string, { readonly data: Float32Array; readonly shape?: Shape }>,
+    ...surplus: never[]
+  ): Promise<void> {
+    noMore("setParameters", surplus);
     const { architecture } = this.#model;
     checkParameters(architecture, values, "setParameters");
     const copies = new Map([...values].map(([name, { data }]) => [name, { data: Float32Array.from(data) }]));
@@ -191,7 +220,8 @@ export class Vae implements AsyncDisposable, Disposable {
    * @throws VaeError `"file"` when the file cannot be written, `"data"` when the weights are not finite, as a training that
    *   diverges may leave them until its next step; the file that was there is kept.
    */
-  async save(path: string): Promise<void> {
+  async save(path: string, ...surplus: never[]): Promise<void> {
+    noMore("save", surplus);
     const { architecture, weights, state } = this.#model;
     // A training may take up another optimizer meanwhile: the one saved is that of the slots there are when the reads are queued.
     let { optimizer, optimizerStart } = state;
@@ -242,8 +272,8 @@ export class Vae implements AsyncDisposable, Disposable {
  * ```
  * @throws VaeError `"argument"` or `"shape"` for options that cannot work, `"device"` for an unknown or unusable device.
  */
-export function vae(options: VaeOptions & PlacementOptions): Vae {
-  if (!isRecord(options)) throw new VaeError({ code: "argument", operation: "vae", expected: "an object of options" });
+export function vae(options: VaeOptions & PlacementOptions, ...surplus: never[]): Vae {
+  noMore("vae", surplus, "vae({ input: [784], latent: 20, … })");
   const { placement, rest } = readPlacement("vae", options, configOptions);
   const architecture = architectureOf(parseConfig(rest, "vae"));
   return new Vae(architecture, new Weights(architecture, placement), { step: 0, optimizer: null, optimizerStart: 0 });
@@ -252,34 +282,62 @@ export function vae(options: VaeOptions & PlacementOptions): Vae {
 /**
  * Loads what `save` wrote. Nothing in the file is executed; kinds that users defined must be defined before.
  *
- * @throws VaeError `"file"` for a file that is missing, truncated or not a checkpoint, `"architecture"` when its weights do
- *   not fit its configuration, `"data"` when they are not finite.
+ * @throws VaeError `"file"` for a file that is missing, truncated, damaged or not a checkpoint, or whose configuration cannot
+ *   be made a model; `"architecture"` when its weights do not fit its configuration, `"data"` when they are not finite.
  */
-export async function load(path: string, options: PlacementOptions = {}): Promise<Vae> {
+export async function load(path: string, options: PlacementOptions = {}, ...surplus: never[]): Promise<Vae> {
+  const example = 'load("model.vae", { device: "cpu" })';
+  if (!isRecord(options)) throw notOptions("load", options, example);
+  noMore("load", surplus, example);
   const { placement } = readPlacement("load", options, []);
-  const { config, training, tensors } = await loadCheckpoint(path);
-  const architecture = architectureOf(parseConfig(config, "load"));
-  const state = readState(training);
-  const floats = new Map([...tensors].map(([name, { data, shape }]) => [name, { data: Float32Array.from(data), shape }]));
+  const checkpoint = await loadCheckpoint(path);
+  const { architecture, state } = readModel(path, checkpoint);
   const slots = new Map(
     slotNames(state.optimizer ?? { kind: "sgd", momentum: 0 }).flatMap((slot) =>
       architecture.trained.map((spec) => [slotState(spec.name, slot), spec] as const),
     ),
   );
   const saved = { ...architecture, parameters: [...architecture.parameters, ...[...slots].map(([name, spec]) => ({ ...spec, name }))] };
-  checkParameters(saved, floats, `load ${path}`);
+  // Before anything of the declared size is allocated: a small file may declare weights of any size.
+  checkParameters(saved, checkpoint.tensors, `load ${path}`);
+  const floats = new Map(
+    [...checkpoint.tensors].map(([name, tensor]) => [name, { data: floatsOf(path, name, tensor), shape: tensor.shape }]),
+  );
   checkWeights(architecture, floats, `load ${path}`);
   return new Vae(architecture, new Weights(architecture, placement, floats), state);
 }
 
+/** What a checkpoint says of its model; whatever is wrong there is wrong with the file. */
+function readModel(path: string, { config, training }: Required<Checkpoint>) {
+  try {
+    return { architecture: architectureOf(parseConfig(config, "config")), state: readState(training) };
+  } catch (cause) {
+    if (!(cause instanceof VaeError)) throw cause;
+    const problem = `${path}: the description of the model cannot be used: ${cause.message.split("\n", 1)[0]}`;
+    const hint = `${cause.hint === undefined ? "" : `${cause.hint}; `}kinds of your own must be defined before load`;
+    throw new VaeError({ code: "file", operation: "load", problem, hint, cause });
+  }
+}
+
+function floatsOf(path: string, name: string, { dtype, data }: StoredTensor): Float32Array {
+  if (dtype === "float32") return data;
+  throw new VaeError({
+    code: "architecture",
+    operation: `load ${path}`,
+    problem: `"${name}" does not hold weights`,
+    expected: "floating-point numbers",
+    received: `${dtype} values`,
+  });
+}
+
 function readState(training: JsonValue): TrainingState {
-  const fields = new Fields("load training", training ?? {});
+  const fields = new Fields("training", training ?? {});
   const count = { minimum: 0, integer: true };
   const optimizer = fields.raw("optimizer") ?? null;
   const step = fields.number("step", count, 0);
   const state = {
     step,
-    optimizer: optimizer === null ? null : parseOptimizer(optimizer, "load training"),
+    optimizer: optimizer === null ? null : parseOptimizer(optimizer, "training optimizer"),
     optimizerStart: fields.number("optimizerStart", { ...count, maximum: step }, 0),
   };
   fields.finish();
@@ -317,6 +375,11 @@ function readPlacement(operation: string, options: object, others: readonly stri
     ...(precision === undefined ? {} : { precision: precision as Precision }), // checked by the device
   };
   return { placement, rest };
+}
+
+/** A number of things to make, given by position. */
+function countOf(operation: string, name: string, value: number): number {
+  return new Fields(operation, { [name]: value }).number(name, { minimum: 1, integer: true });
 }
 
 function seedOf(fields: Fields, fallback?: number): number {

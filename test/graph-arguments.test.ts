@@ -44,7 +44,7 @@ describe("a misspelt option of a graph function is refused, with the right one",
   test.each(calls)("%s", (operation, misspelt, known, call) => {
     const error = failure(call);
     expect(error.code).toBe("argument");
-    expect(error.message).toMatch(new RegExp(`^${operation}: there is no option "${misspelt}"\n.*did you mean "${known}"\\?.*options: `));
+    expect(error.message).toMatch(new RegExp(`^${operation}: unknown option "${misspelt}"\n.*did you mean "${known}"\\?.*options: `));
     expect(error.stack!.split("\n").find((line) => line.trim().startsWith("at "))).toContain("graph-arguments.test.ts");
   });
 

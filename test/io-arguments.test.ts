@@ -30,7 +30,11 @@ const dataset: Dataset = { data: new Float32Array(20), rows: 10, shape: [2], nam
 
 describe("options", () => {
   test.each<[string, () => unknown, RegExp]>([
-    ["csv, misspelt", () => datasets.csv(table, { standardise: true } as CsvOptions), /no option "standardise"[\s\S]*mean "standardize"/],
+    [
+      "csv, misspelt",
+      () => datasets.csv(table, { standardise: true } as CsvOptions),
+      /unknown option "standardise"[\s\S]*mean "standardize"/,
+    ],
     ["csv, missing", () => datasets.csv(table, { missing: "men" } as unknown as CsvOptions), /missing to be .*"mean".*received "men"/],
     ["csv, missing not finite", () => datasets.csv(table, { missing: Number.NaN }), /missing to be .*received NaN/],
     ["csv, missing beyond float32", () => datasets.csv(table, { missing: 1e39 }), /missing to be .*float32.*received 1e\+39/],
@@ -41,16 +45,16 @@ describe("options", () => {
     ["csv, label", () => datasets.csv(table, { label: 2 } as unknown as CsvOptions), /label to be a name; received 2/],
     ["csv, delimiter", () => datasets.csv(table, { delimiter: "" }), /delimiter to be .*received ""/],
     ["csv, not an object", () => datasets.csv(table, null as unknown as CsvOptions), /an object of options; received null/],
-    ["mnist, misspelt", () => datasets.mnist({ trian: false } as object), /no option "trian"[\s\S]*mean "train"/],
+    ["mnist, misspelt", () => datasets.mnist({ trian: false } as object), /unknown option "trian"[\s\S]*mean "train"/],
     ["mnist, train", () => datasets.mnist({ train: "test" } as object), /train to be true or false/],
-    ["idx, misspelt", () => datasets.idx("x.idx", { label: "y.idx" } as object), /no option "label"[\s\S]*mean "labels"/],
-    ["npy, misspelt", () => datasets.npy("x.npy", { label: "y.npy" } as object), /no option "label"/],
-    ["npz, misspelt", () => datasets.npz("x.npz", { name: "y" } as object), /no option "name"/],
+    ["idx, misspelt", () => datasets.idx("x.idx", { label: "y.idx" } as object), /unknown option "label"[\s\S]*mean "labels"/],
+    ["npy, misspelt", () => datasets.npy("x.npy", { label: "y.npy" } as object), /unknown option "label"/],
+    ["npz, misspelt", () => datasets.npz("x.npz", { name: "y" } as object), /unknown option "name"/],
     ["npz, key", () => datasets.npz("x.npz", { key: 3 } as object), /key to be a name; received 3/],
     ["images, none", () => datasets.images(folder, undefined as never), /an object of options; received undefined/],
     ["images, no size", () => datasets.images(folder, {} as never), /size to be \[height, width\]/],
     ["images, size", () => datasets.images(folder, { size: [4, 4, 3] } as never), /size to be \[height, width\].*received \[4,4,3\]/],
-    ["images, misspelt", () => datasets.images(folder, { size: [4, 4], chanels: 1 } as never), /no option "chanels"/],
+    ["images, misspelt", () => datasets.images(folder, { size: [4, 4], chanels: 1 } as never), /unknown option "chanels"/],
     ["images, labels", () => datasets.images(folder, { size: [4, 4], labels: "name" } as never), /labels to be "folder"/],
     ["images, resize", () => datasets.images(folder, { size: [4, 4], resize: "crop" } as never), /resize to be "cover"/],
     ["saveImages, none", () => saveImages(sheet, grey, undefined as never), /^saveImages: .*options; received undefined/],
@@ -62,7 +66,7 @@ describe("options", () => {
     ["split, misspelt", () => split(dataset, { fracton: 0.1 } as object), /mean "fraction"/],
     ["split, seed", () => split(dataset, { count: 1, seed: 0.5 }), /seed to be a whole number/],
     ["subset, none", () => subset(dataset, undefined as never), /^subset: .*indices.*received undefined/],
-    ["subset, misspelt", () => subset(dataset, { begin: 3 } as object), /no option "begin"/],
+    ["subset, misspelt", () => subset(dataset, { begin: 3 } as object), /unknown option "begin"/],
     ["subset, a name", () => subset(dataset, "all" as never), /indices.*received "all"/],
   ])("%s", async (_, call, message) => {
     expect((await failure("argument", call)).message).toMatch(message);

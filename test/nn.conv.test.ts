@@ -110,12 +110,12 @@ describe("convolutional layers as data", () => {
     ["negative padding", () => conv2d(8, 3, { padding: -1 }), /padding to be "same", "valid", a whole number of at least 0 or \[\[top/],
     ["padding of another rank", () => conv1d(8, 3, { padding: [[1, 1]] as unknown as number }), /\[left, right\]/],
     ["groups 0", () => conv2d(8, 3, { groups: 0 }), /groups/],
-    ["an output size where none is chosen", () => conv2d(8, 3, { outputSize: 4 } as object), /no option "outputSize"/],
+    ["an output size where none is chosen", () => conv2d(8, 3, { outputSize: 4 } as object), /unknown option "outputSize"/],
     ["a misspelled option", () => conv2d(8, 3, { strides: 2 } as object), /did you mean "stride"/],
     ["dropout of everything", () => dropout(1), /rate to be a finite number of at least 0 and below 1/],
     ["an unknown method", () => upsample(2, { method: "cubic" as "nearest" }), /method/],
     ["no list", () => sequential(conv2d(1, 1) as unknown as Layer[]), /layers to be an array of layers/],
-    ["a bad layer in a list", () => residual([dense(2), { kind: "convd" }]), /layers\[1\]: there is no layer of kind "convd"/],
+    ["a bad layer in a list", () => residual([dense(2), { kind: "convd" }]), /layers\[1\]: unknown layer kind "convd"/],
     ["a momentum of 1", () => batchNorm({ momentum: 1 }), /momentum/],
   ])("refuse %s", (_, make, message) => {
     expect(make).toThrow(VaeError);

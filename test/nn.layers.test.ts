@@ -40,9 +40,9 @@ describe("layers as data", () => {
       [() => dense(Number.NaN), /units/],
       [() => dense("3" as unknown as number), /received "3"/],
       [() => dense(3, { activation: "rellu" as Activation }), /did you mean "relu"/],
-      [() => dense(3, { activaton: "relu" } as object), /no option "activaton"[\s\S]*did you mean "activation"/],
+      [() => dense(3, { activaton: "relu" } as object), /unknown option "activaton"[\s\S]*did you mean "activation"/],
       [() => reshape([2, -1]), /shape/],
-      [() => layers.parse("dens", "vae encoder[0]"), /vae encoder\[0\]: there is no layer of kind "dens"[\s\S]*did you mean "dense"/],
+      [() => layers.parse("dens", "vae encoder[0]"), /vae encoder\[0\]: unknown layer kind "dens"[\s\S]*did you mean "dense"/],
       [() => layers.parse(7, "vae encoder[0]"), /expected a layer/],
     ];
     for (const [make, message] of failing) {
@@ -61,7 +61,7 @@ describe("layers as data", () => {
       [() => layers.parse(3n, "vae encoder[0]"), /^vae encoder\[0\]: expected a layer: .*received 3n\n/],
       [() => dense(circular as never), /^dense: expected units .*received \{"units":/],
       [() => layers.parse(ring, "test"), /layers\[1\]: the layer of kind "sequential" contains itself/],
-      [() => layers.parse("x".repeat(1e6), "test"), /^test: there is no layer of kind "x{10}.{0,80}\n/],
+      [() => layers.parse("x".repeat(1e6), "test"), /^test: unknown layer kind "x{10}.{0,80}\n/],
     ];
     for (const [make, message] of failing) {
       expect(make).toThrow(VaeError);
@@ -116,15 +116,15 @@ describe("layers as data", () => {
       apply: (_, x, { gain }) => multiply(x, gain!),
     };
     defineLayer("test.scale", behaviour);
-    expect(() => defineLayer("test.scale", behaviour)).toThrow(/is defined already/);
+    expect(() => defineLayer("dense", behaviour)).toThrow(/"dense" is a built-in layer and cannot be redefined/);
     for (const part of [{}, { parse: () => 1 }, undefined, null]) {
       expect(() => defineLayer("test.empty", part as never)).toThrow(VaeError);
       expect(() => defineLayer("test.empty", part as never)).toThrow(
         /^define layer: expected functions parse, outputShape, apply for "test\.empty"; received .*no apply/,
       );
     }
-    expect(() => defineLayer("", behaviour)).toThrow(/^define layer: expected the kind's name; received ""/);
-    expect(() => layers.parse("test.empty", "test")).toThrow(/there is no layer of kind "test\.empty"/);
+    expect(() => defineLayer("", behaviour)).toThrow(/^define layer: expected the kind's name, a string; received ""/);
+    expect(() => layers.parse("test.empty", "test")).toThrow(/unknown layer kind "test\.empty"/);
     const stack = stackLayers("encoder", [layers.parse("test.scale", "test")], [2], [2]);
     expect([...run(stack, constant({ data: [1, 2, 3, 4], shape: [2, 2] }), { "encoder.0.gain": [10, 100] })]).toEqual([10, 200, 30, 400]);
   });

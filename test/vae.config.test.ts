@@ -51,9 +51,9 @@ describe("a configuration", () => {
     ["no likelihood", { likelihood: undefined }, /likelihood to be one of/],
     ["unknown likelihood", { likelihood: "bernouli" }, /did you mean "bernoulli"/],
     ["unknown posterior", { posterior: "gausian" }, /did you mean "gaussian"/],
-    ["unknown prior", { prior: { kind: "standard" } }, /no prior of kind "standard"/],
+    ["unknown prior", { prior: { kind: "standard" } }, /unknown prior kind "standard"/],
     ["unknown objective", { objective: "elb" }, /did you mean "elbo"/],
-    ["an optimizer as a layer", { encoder: [adam()] }, /encoder\[0\]: there is no layer of kind "adam"/],
+    ["an optimizer as a layer", { encoder: [adam()] }, /encoder\[0\]: unknown layer kind "adam"/],
     ["a layer without a list", { encoder: dense(3) }, /encoder to be an array of layers/],
     ["no encoder", { encoder: undefined }, /encoder to be an array of layers/],
     ["fractional units", { decoder: [{ kind: "dense", units: 1.5 }] }, /decoder\[0\]: dense: expected units/],
@@ -61,7 +61,7 @@ describe("a configuration", () => {
     ["σ of zero", { likelihood: { kind: "gaussian", scale: 0 } }, /scale/],
     ["turned range", { posterior: { kind: "gaussian", logVarianceRange: [1, -1] } }, /logVarianceRange/],
     ["fractional seed", { seed: 0.5 }, /seed/],
-    ["unknown option", { latnet: 3 }, /no option "latnet"[\s\S]*did you mean "latent"/],
+    ["unknown option", { latnet: 3 }, /unknown option "latnet"[\s\S]*did you mean "latent"/],
   ])("is refused: %s", (_, change, message) => {
     const make = () => parseConfig({ ...digits, ...change }, "vae");
     expect(make).toThrow(VaeError);

@@ -8,9 +8,39 @@ import { type Shape, shapeInstead } from "./tensor.js";
  * Dates and instances of classes are none: their contents are not options, and reading them as such would pass over all of them.
  */
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || Object.getPrototypeOf(prototype) === null;
+  if (typeof value !== "object" || value === null) return false;
+  try {
+    if (Array.isArray(value)) return false;
+    const prototype: unknown = Object.getPrototypeOf(value);
+    return prototype === null || Object.getPrototypeOf(prototype) === null;
+  } catch {
+    return false; // a proxy that was revoked
+  }
+}
+
+/**
+ * The error for what was given in the place of options: most often a value by position. `example` is a call that is right.
+ */
+export function notOptions(operation: string, received: unknown, example?: string): VaeError {
+  const parts = { code: "argument", operation, expected: "an object of options", received: describe(received) } as const;
+  return new VaeError(example === undefined ? parts : { ...parts, hint: `options are given by name: ${example}` });
+}
+
+/**
+ * Throws when a function was called with more arguments than it takes: they would be ignored, and nobody would hear of it.
+ *
+ * @param surplus the arguments behind the last one
+ */
+export function noMore(operation: string, surplus: readonly unknown[], example?: string): void {
+  if (surplus.length === 0) return;
+  throw new VaeError({
+    code: "argument",
+    operation,
+    problem: "too many arguments",
+    expected: "nothing behind the last one",
+    received: surplus.map(describe).join(", "),
+    ...(example === undefined ? {} : { hint: `options are given by name: ${example}` }),
+  });
 }
 
 /**
@@ -18,16 +48,14 @@ export function isRecord(value: unknown): value is Readonly<Record<string, unkno
  * nothing, and nobody would hear of it.
  */
 export function checkOptions<Options>(operation: string, options: Options, known: readonly (keyof Options & string)[]): Options {
-  if (!isRecord(options)) {
-    throw new VaeError({ code: "argument", operation, expected: "an object of options", received: describe(options) });
-  }
+  if (!isRecord(options)) throw notOptions(operation, options);
   const names: readonly string[] = known;
   const unknown = Object.keys(options).find((name) => !names.includes(name));
   if (unknown === undefined) return options;
   throw new VaeError({
     code: "argument",
     operation,
-    problem: `there is no option ${describe(unknown)}`,
+    problem: `unknown option ${describe(unknown)}`,
     hint: `${suggestion(unknown, names)}options: ${names.join(", ") || "none"}`,
   });
 }
@@ -78,7 +106,7 @@ export class Fields {
     readonly operation: string,
     raw: unknown,
   ) {
-    if (!isRecord(raw)) throw new VaeError({ code: "argument", operation, expected: "an object of options", received: describe(raw) });
+    if (!isRecord(raw)) throw notOptions(operation, raw);
     this.#raw = raw;
   }
 
@@ -88,16 +116,22 @@ export class Fields {
     return this.#raw[name];
   }
 
+  /** The value as it is, or `fallback` where it was left out; null was not. */
+  given(name: string, fallback: unknown): unknown {
+    const value = this.raw(name);
+    return value === undefined ? fallback : value;
+  }
+
   /** A finite number within bounds; `fallback` when absent. Without a fallback it must be there. */
   number(name: string, bounds: NumberBounds = {}, fallback?: number): number {
-    const value = this.raw(name) ?? fallback;
+    const value = this.given(name, fallback);
     if (typeof value !== "number" || !Number.isFinite(value) || !within(value, bounds)) throw this.wrong(name, describeBounds(bounds));
     return value;
   }
 
   /** One of a few strings. */
   choice<const Choice extends string>(name: string, choices: readonly Choice[], fallback?: Choice): Choice {
-    const value = this.raw(name) ?? fallback;
+    const value = this.given(name, fallback);
     const found = choices.find((choice) => choice === value);
     if (found !== undefined) return found;
     const near = typeof value === "string" ? suggestion(value, choices) : "";
@@ -105,7 +139,7 @@ export class Fields {
   }
 
   boolean(name: string, fallback: boolean): boolean {
-    const value = this.raw(name) ?? fallback;
+    const value = this.given(name, fallback);
     if (typeof value !== "boolean") throw this.wrong(name, "true or false");
     return value;
   }

@@ -1,5 +1,6 @@
+import { describe, VaeError } from "../errors.js";
 import { showType } from "./table.js";
-import { type Attributes, type Tensor, topological } from "./tensor.js";
+import { type Attributes, isTensor, type Tensor, topological } from "./tensor.js";
 
 /**
  * A graph as text, one node per line in order, for snapshots and debugging. Numbering starts at %0 whatever was built
@@ -15,7 +16,10 @@ import { type Attributes, type Tensor, topological } from "./tensor.js";
  * ```
  */
 export function print(outputs: Tensor | readonly Tensor[]): string {
-  const wanted: readonly Tensor[] = "op" in outputs ? [outputs] : outputs;
+  const wanted: readonly Tensor[] = isTensor(outputs) ? [outputs] : outputs;
+  if (!Array.isArray(wanted) || !wanted.every(isTensor)) {
+    throw new VaeError({ code: "argument", operation: "print", expected: "a tensor or an array of tensors", received: describe(outputs) });
+  }
   const order = topological(wanted);
   const names = new Map(order.map((tensor, i) => [tensor, `%${i}`]));
   const name = (tensor: Tensor) => names.get(tensor)!;

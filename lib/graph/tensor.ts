@@ -34,20 +34,43 @@ export interface TensorType {
 
 let nextId = 0;
 
-/** Makes a node. Only op rows call this; everything else calls the op's function. */
-export function makeTensor(op: string, inputs: readonly Tensor[], attributes: Attributes, type: TensorType): Tensor {
-  return Object.freeze({
-    id: nextId++,
-    op,
-    inputs: Object.freeze([...inputs]),
-    attributes: Object.freeze({ ...attributes }),
-    shape: Object.freeze([...type.shape]),
-    dtype: type.dtype,
-  });
+/** The class of all nodes: a value of this form that somebody else made has gone through no shape rule. */
+class TensorNode implements Tensor {
+  /** What messages call it. */
+  static readonly name = "Tensor";
+  readonly id = nextId++;
+  readonly inputs: readonly Tensor[];
+  readonly attributes: Attributes;
+  readonly shape: Shape;
+  readonly dtype: DType;
+  readonly #made = true;
+
+  constructor(
+    readonly op: string,
+    inputs: readonly Tensor[],
+    attributes: Attributes,
+    type: TensorType,
+  ) {
+    this.inputs = Object.freeze([...inputs]);
+    this.attributes = Object.freeze({ ...attributes });
+    this.shape = Object.freeze([...type.shape]);
+    this.dtype = type.dtype;
+    Object.freeze(this);
+  }
+
+  static made(value: object): boolean {
+    return #made in value;
+  }
 }
 
+/** Makes a node. Only op rows call this; everything else calls the op's function. */
+export function makeTensor(op: string, inputs: readonly Tensor[], attributes: Attributes, type: TensorType): Tensor {
+  return new TensorNode(op, inputs, attributes, type);
+}
+
+/** True for what the functions of this graph made. Tensors of another copy of the library are none. */
 export function isTensor(value: unknown): value is Tensor {
-  return typeof value === "object" && value !== null && "op" in value && "inputs" in value && "shape" in value && "dtype" in value;
+  return typeof value === "object" && value !== null && TensorNode.made(value);
 }
 
 /** Number of elements; 1 for a scalar. */
@@ -61,15 +84,22 @@ export function sameShape(a: Shape, b: Shape): boolean {
 
 /** `[128, 784]`, as it stands in messages. */
 export function showShape(shape: Shape): string {
-  return `[${shape.join(", ")}]`;
+  const isShape = Array.isArray(shape) && shape.length <= MOST_AXES && shape.every((dimension) => typeof dimension === "number");
+  return isShape ? `[${shape.join(", ")}]` : describe(shape); // what a caller takes for a shape may be anything
 }
 
 /** What a plan may hold in one buffer (native/plan_check.h). */
 const MOST_ELEMENTS = 2 ** 40;
 
+/** As in numpy; what a shape costs grows with its axes. */
+const MOST_AXES = 64;
+
 /** What would be a shape, in words, where the value is none; undefined where it is. */
 export function shapeInstead(value: unknown): string | undefined {
-  if (!Array.isArray(value) || !value.every((dimension) => Number.isSafeInteger(dimension) && dimension >= 1)) {
+  if (!Array.isArray(value)) return "a shape, an array of whole numbers of at least 1";
+  if (value.length > MOST_AXES) return `a shape of at most ${MOST_AXES} axes`;
+  // Array.from() shows the holes of a sparse array, which every() passes over.
+  if (!Array.from(value).every((dimension) => Number.isSafeInteger(dimension) && dimension >= 1)) {
     return "a shape of whole numbers of at least 1";
   }
   return sizeOf(value) > MOST_ELEMENTS ? "a shape of at most 2^40 elements" : undefined;
@@ -79,7 +109,7 @@ export function shapeInstead(value: unknown): string | undefined {
 export function checkShape(operation: string, shape: Shape): void {
   const expected = shapeInstead(shape);
   if (expected === undefined) return;
-  throw new VaeError({ code: "shape", operation, expected, received: Array.isArray(shape) ? showShape(shape) : describe(shape) });
+  throw new VaeError({ code: "shape", operation, expected, received: showShape(shape) });
 }
 
 /** Every tensor that the outputs need, themselves included, in an order in which inputs come before their users. */

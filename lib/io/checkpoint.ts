@@ -1,6 +1,6 @@
-import { VaeError } from "../errors.js";
+import { describe, VaeError } from "../errors.js";
 import { fileError, sourceOf } from "./files.js";
-import { readSafetensors, type StoredTensor, writeSafetensors } from "./safetensors.js";
+import { readSafetensorsFor, type StoredTensor, writeSafetensors } from "./safetensors.js";
 
 /** Anything that JSON can hold. */
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | { readonly [key: string]: JsonValue };
@@ -51,18 +51,18 @@ export async function saveCheckpoint(path: string, checkpoint: Checkpoint, opera
  */
 export async function loadCheckpoint(path: string, operation = "load"): Promise<Required<Checkpoint>> {
   const source = sourceOf(operation, path);
-  const { tensors, metadata } = await readSafetensors(path, operation);
+  const { tensors, metadata } = await readSafetensorsFor(operation, path);
   const text = metadata[KEY];
   if (text === undefined) {
     throw fileError(source, `a safetensors file, but not a checkpoint: its metadata have no "${KEY}"`, {
-      hint: "load takes what model.save wrote; read weights of other programs with readSafetensors",
+      hint: "load takes what model.save wrote; readSafetensors(path) reads weights of other programs",
     });
   }
   const { version, config, training } = parse(text, () => fileError(source, `the "${KEY}" metadata are not a JSON object`));
   if (version !== VERSION) {
     throw fileError(source, "a checkpoint of an unknown version", {
       expected: `version ${VERSION}`,
-      received: `version ${String(JSON.stringify(version))}`,
+      received: `version ${describe(version)}`,
       hint: "update node-vae, or save the model again with this version",
     });
   }

@@ -1,7 +1,7 @@
 import { types } from "node:util";
 import { describe, VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
-import { isFloat32Array, isUint8Array, typedArrayName } from "../graph/kinds.js";
+import { isFloat32Array, isInt32Array, isUint8Array, typedArrayName } from "../graph/kinds.js";
 import { checkShape, type Shape, sameShape, shapeInstead, showShape, sizeOf } from "../graph/tensor.js";
 import { type Batch, countRows, noRows, RowCollector } from "./collect.js";
 
@@ -89,6 +89,9 @@ export function checkDataset(dataset: Dataset, operation: string): void {
   checkAttached(operation, data, name);
   if (shapeInstead(shape) !== undefined) {
     throw new VaeError({ code: "shape", operation, expected: `the shape of rows in ${name}`, received: describe(shape) });
+  }
+  if (labels !== undefined && !isInt32Array(labels)) {
+    throw new VaeError({ code: "argument", operation, expected: `the labels of ${name} as an Int32Array`, received: describe(labels) });
   }
   if (!Number.isSafeInteger(rows) || rows < 0) {
     throw new VaeError({ code: "argument", operation, expected: `the number of rows in ${name}`, received: describe(rows) });

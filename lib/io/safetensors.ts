@@ -1,5 +1,5 @@
-import { VaeError } from "../errors.js";
-import { isRecord } from "../graph/arguments.js";
+import { describe, VaeError } from "../errors.js";
+import { isRecord, noMore } from "../graph/arguments.js";
 import { type DType, type Shape, showShape, sizeOf } from "../graph/tensor.js";
 import { type DTypeArrays, decodeElements, ElementRangeError, type ElementType, elements } from "./elements.js";
 import { fileError, readBytes, type Source, sourceOf, writeAtomically } from "./files.js";
@@ -33,6 +33,9 @@ const READABLE: Readonly<Record<string, ElementType>> = {
 
 const WRITTEN: Readonly<Record<DType, string>> = { float32: "F32", int32: "I32", uint8: "U8" };
 
+/** As in numpy. */
+const MOST_AXES = 64;
+
 /** The limit of the reference implementation; it keeps a corrupt length from asking for all memory. */
 const MAX_HEADER_BYTES = 100_000_000;
 
@@ -47,13 +50,27 @@ export async function writeSafetensors(path: string, { tensors, metadata }: Safe
 }
 
 /**
- * Reads a safetensors file. F32, I32 and U8 stay what they are; F16, BF16 and F64 become float32, BOOL becomes uint8, other
- * integers become int32.
+ * Reads a safetensors file, of this library or of any other program: tensors by name, row-major, and the header's texts. F32, I32
+ * and U8 stay what they are; F16, BF16 and F64 become float32, BOOL becomes uint8, other integers become int32.
  *
  * @throws VaeError `"file"` for a file that is missing, truncated, or breaks the format in any way, naming file, tensor and
- *   offsets.
+ *   offsets; also where an integer does not fit an int32.
+ * @example
+ * ```ts
+ * const { tensors } = await readSafetensors("torch.safetensors");
+ * const weights = await model.parameters();
+ * const { data } = tensors.get("fc1.bias")!; // a linear layer's weight is [units, inputs] in PyTorch, [inputs, units] here
+ * weights.set("encoder.0.bias", { data: Float32Array.from(data), shape: [data.length] });
+ * await model.setParameters(weights);
+ * ```
  */
-export async function readSafetensors(path: string, operation = "readSafetensors"): Promise<Safetensors> {
+export async function readSafetensors(path: string, ...surplus: never[]): Promise<Safetensors> {
+  noMore("readSafetensors", surplus);
+  return readSafetensorsFor("readSafetensors", path);
+}
+
+/** {@link readSafetensors} for a verb, under whose name errors come. */
+export async function readSafetensorsFor(operation: string, path: string): Promise<Safetensors> {
   const source = sourceOf(operation, path);
   return decodeSafetensors(await readBytes(source), source);
 }
@@ -143,17 +160,20 @@ function checkEntry(name: string, entry: unknown, available: number, source: Sou
   if (type === undefined) {
     throw fileError(source, `${label} has an unknown element type`, {
       expected: Object.keys(READABLE).join(", "),
-      received: String(JSON.stringify(dtype)),
+      received: describe(dtype),
     });
   }
-  if (!isSizes(shape)) {
-    throw fileError(source, `${label} has no valid shape`, { expected: "whole numbers from 0", received: String(JSON.stringify(shape)) });
+  if (!isSizes(shape) || shape.length > MOST_AXES) {
+    throw fileError(source, `${label} has no valid shape`, {
+      expected: `at most ${MOST_AXES} whole numbers from 0`,
+      received: describe(shape),
+    });
   }
   const [begin, end] = isSizes(offsets) ? offsets : [];
   if (!isSizes(offsets) || offsets.length !== 2 || begin === undefined || end === undefined || begin > end) {
     throw fileError(source, `${label} has no valid data_offsets`, {
       expected: "[begin, end]",
-      received: String(JSON.stringify(offsets)),
+      received: describe(offsets),
     });
   }
   if (end > available) {
@@ -212,7 +232,7 @@ function checkMetadata(metadata: unknown, source: Source): Readonly<Record<strin
   for (const [key, value] of Object.entries(isRecord(metadata) ? metadata : { __metadata__: metadata })) {
     if (typeof value !== "string") {
       throw fileError(source, "the metadata of the header is not an object of texts", {
-        received: `${key}: ${String(JSON.stringify(value))}`,
+        received: `${key}: ${describe(value)}`,
       });
     }
     texts.push([key, value]);

@@ -1,5 +1,5 @@
 import { describe, VaeError } from "../errors.js";
-import { Fields, isRecord } from "../graph/arguments.js";
+import { Fields, isRecord, noMore, notOptions } from "../graph/arguments.js";
 import { isUint8Array } from "../graph/kinds.js";
 import { sizeOf } from "../graph/tensor.js";
 import { checkDataset, type Dataset } from "./dataset.js";
@@ -25,16 +25,18 @@ export interface SplitOptions {
  *
  * @throws VaeError `"argument"` for an index that is no row.
  */
-export function subset(dataset: Dataset, rows: ArrayLike<number> | RowRange): Dataset {
+export function subset(dataset: Dataset, rows: ArrayLike<number> | RowRange, ...surplus: never[]): Dataset {
   const operation = "subset";
+  noMore(operation, surplus, "subset(rows, { start: 0, end: 100 })");
   checkDataset(dataset, operation);
   if (isRecord(rows) && !("length" in rows)) {
     const fields = new Fields(operation, rows);
     const bounds = { minimum: 0, maximum: dataset.rows, integer: true };
     const [start, end] = [fields.number("start", bounds, 0), fields.number("end", bounds, dataset.rows)];
+    if (end < start) throw fields.wrong("end", `at least start, ${start}`);
     fields.finish();
     const size = sizeOf(dataset.shape);
-    const count = Math.max(0, end - start);
+    const count = end - start;
     return {
       ...dataset,
       data: dataset.data.slice(start * size, (start + count) * size),
@@ -42,24 +44,30 @@ export function subset(dataset: Dataset, rows: ArrayLike<number> | RowRange): Da
       labels: dataset.labels?.slice(start, start + count),
     };
   }
-  if (typeof rows !== "object" || rows === null || !("length" in rows)) {
+  if (typeof rows !== "object" || rows === null || !("length" in rows) || !Number.isSafeInteger(rows.length) || rows.length < 0) {
     const expected = "an array of indices of rows, or { start, end }";
     throw new VaeError({ code: "argument", operation, expected, received: describe(rows) });
   }
+  checkIndices(rows, dataset.rows, operation);
   const size = sizeOf(dataset.shape);
   const { labels } = dataset;
   const data = isUint8Array(dataset.data) ? new Uint8Array(rows.length * size) : new Float32Array(rows.length * size);
   const chosen = labels === undefined ? undefined : new Int32Array(rows.length);
   for (let place = 0; place < rows.length; place++) {
     const row = rows[place]!;
-    if (!Number.isInteger(row) || row < 0 || row >= dataset.rows) {
-      const expected = `a whole number from 0 to ${dataset.rows - 1}`;
-      throw new VaeError({ code: "argument", operation, problem: `index ${place}`, expected, received: describe(row) });
-    }
     data.set(dataset.data.subarray(row * size, (row + 1) * size), place * size);
     if (labels !== undefined && chosen !== undefined) chosen[place] = labels[row]!;
   }
   return { ...dataset, data, rows: rows.length, labels: chosen };
+}
+
+function checkIndices(rows: ArrayLike<number>, count: number, operation: string): void {
+  for (let place = 0; place < rows.length; place++) {
+    const row: unknown = rows[place];
+    if (Number.isInteger(row) && (row as number) >= 0 && (row as number) < count) continue;
+    const expected = count === 0 ? "no index, since there are no rows" : `a whole number from 0 to ${count - 1}`;
+    throw new VaeError({ code: "argument", operation, problem: `index ${place}`, expected, received: describe(row) });
+  }
 }
 
 /**
@@ -71,14 +79,17 @@ export function subset(dataset: Dataset, rows: ArrayLike<number> | RowRange): Da
  * ```
  * @throws VaeError `"argument"` unless one of fraction and count is given and both parts get at least one row.
  */
-export function split(dataset: Dataset, options: SplitOptions): [rest: Dataset, part: Dataset] {
+export function split(dataset: Dataset, options: SplitOptions, ...surplus: never[]): [rest: Dataset, part: Dataset] {
   const operation = "split";
+  const example = "split(rows, { fraction: 0.1, seed: 1 })";
   checkDataset(dataset, operation);
+  if (!isRecord(options)) throw notOptions(operation, options, example);
+  noMore(operation, surplus, example);
   const fields = new Fields(operation, options);
   const [fraction, count] = [fields.raw("fraction"), fields.raw("count")];
   const seed = fields.number("seed", { integer: true }, 0);
   fields.finish();
-  const wanted = count ?? Math.round(Number(fraction) * dataset.rows);
+  const wanted = count === undefined ? Math.round((typeof fraction === "number" ? fraction : Number.NaN) * dataset.rows) : count;
   if ((fraction === undefined) === (count === undefined) || !isCount(wanted, dataset.rows - 1)) {
     throw new VaeError({
       code: "argument",
@@ -97,8 +108,9 @@ export function split(dataset: Dataset, options: SplitOptions): [rest: Dataset, 
  *
  * @throws VaeError `"argument"` for an empty list, `"shape"` for rows of different shapes, `"dtype"` for a mix of bytes and floats.
  */
-export function concatenateDatasets(datasets: readonly Dataset[]): Dataset {
+export function concatenateDatasets(datasets: readonly Dataset[], ...surplus: never[]): Dataset {
   const operation = "concatenateDatasets";
+  noMore(operation, surplus);
   if (!Array.isArray(datasets)) {
     throw new VaeError({ code: "argument", operation, expected: "an array of data sets", received: describe(datasets) });
   }

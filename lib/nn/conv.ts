@@ -75,13 +75,13 @@ type Convolution1d = Convolution<number, PaddingOption1d>;
  * encoder: [conv2d(32, 3, { stride: 2, activation: "relu" }), conv2d(64, 3, { stride: 2, activation: "relu" })]
  * ```
  */
-export function conv2d(filters: number, kernelSize: Sizes, options: Conv2dOptions = {}): Layer {
-  return layers.parse({ ...options, kind: "conv2d", filters, kernelSize }, "conv2d");
+export function conv2d(filters: number, kernelSize: Sizes, options: Conv2dOptions = {}, ...surplus: never[]): Layer {
+  return layers.construct("conv2d", { positional: { filters, kernelSize }, options, surplus, usual: "stride" });
 }
 
 /** A convolution of sequences: `[length, channels]` to `[length / stride, filters]`; see {@link conv2d}. */
-export function conv1d(filters: number, kernelSize: number, options: Conv1dOptions = {}): Layer {
-  return layers.parse({ ...options, kind: "conv1d", filters, kernelSize }, "conv1d");
+export function conv1d(filters: number, kernelSize: number, options: Conv1dOptions = {}, ...surplus: never[]): Layer {
+  return layers.construct("conv1d", { positional: { filters, kernelSize }, options, surplus, usual: "stride" });
 }
 
 /**
@@ -94,13 +94,13 @@ export function conv1d(filters: number, kernelSize: number, options: Conv1dOptio
  * decoder: [dense(7 * 7 * 64), reshape([7, 7, 64]), convTranspose2d(32, 3, { stride: 2, activation: "relu" })]
  * ```
  */
-export function convTranspose2d(filters: number, kernelSize: Sizes, options: ConvTranspose2dOptions = {}): Layer {
-  return layers.parse({ ...options, kind: "convTranspose2d", filters, kernelSize }, "convTranspose2d");
+export function convTranspose2d(filters: number, kernelSize: Sizes, options: ConvTranspose2dOptions = {}, ...surplus: never[]): Layer {
+  return layers.construct("convTranspose2d", { positional: { filters, kernelSize }, options, surplus, usual: "stride" });
 }
 
 /** A transposed convolution of sequences: `[length, channels]` to `[length · stride, filters]`; see {@link convTranspose2d}. */
-export function convTranspose1d(filters: number, kernelSize: number, options: ConvTranspose1dOptions = {}): Layer {
-  return layers.parse({ ...options, kind: "convTranspose1d", filters, kernelSize }, "convTranspose1d");
+export function convTranspose1d(filters: number, kernelSize: number, options: ConvTranspose1dOptions = {}, ...surplus: never[]): Layer {
+  return layers.construct("convTranspose1d", { positional: { filters, kernelSize }, options, surplus, usual: "stride" });
 }
 
 function parse(options: Fields, kind: string, axes: AxisCount, transposed: boolean) {

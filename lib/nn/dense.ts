@@ -29,8 +29,8 @@ export interface DenseOptions {
  * A fully connected layer, activation(x · weight + bias), with weight `[inputs, units]` and bias `[units]`. A sample of
  * more than one axis is flattened first, so `dense(400)` takes an image as it is.
  */
-export function dense(units: number, options: DenseOptions = {}): Layer {
-  return layers.parse({ ...options, kind: "dense", units }, "dense");
+export function dense(units: number, options: DenseOptions = {}, ...surplus: never[]): Layer {
+  return layers.construct("dense", { positional: { units }, options, surplus, usual: "activation" });
 }
 
 /** Columns of a matrix product at most (native/plan_check.h). */

@@ -13,8 +13,8 @@ interface Dropout extends Layer {
  *
  * @param rate at least 0, below 1
  */
-export function dropout(rate: number): Layer {
-  return layers.parse({ kind: "dropout", rate }, "dropout");
+export function dropout(rate: number, ...surplus: never[]): Layer {
+  return layers.construct("dropout", { positional: { rate }, surplus });
 }
 
 defineLayer<Dropout>("dropout", {

@@ -1,5 +1,7 @@
 // Layers, optimizers and schedules: plain data, with behaviour looked up by kind. Importing this file defines the kinds.
 
+import { closeBuiltIns } from "./tagged.js";
+
 export { Fields, isRecord } from "../graph/arguments.js";
 export { type Activation, activations } from "./activations.js";
 export { inference, type LayerContext, type NoiseSource, type TrainingContext, TrainingLayers } from "./context.js";
@@ -66,5 +68,7 @@ export {
   warmup,
 } from "./schedules.js";
 export { applyStack, inferStack, type Stack, type StackEntry, stackLayers } from "./stack.js";
-export { type Behaviour, deepFreeze, Registry, type Tagged } from "./tagged.js";
+export { type Behaviour, closeBuiltIns, freezePlain, Registry, type Tagged } from "./tagged.js";
 export type { PaddingOption1d, Sizes } from "./windows.js";
+
+closeBuiltIns();

@@ -36,9 +36,10 @@ export interface LayerBehaviour<L extends Layer = Layer> extends Behaviour {
 export const layers = new Registry<LayerBehaviour>("layer", ["outputShape", "apply"]);
 
 /**
- * Adds a kind of layer, for every model from here on (also for models that {@link load} reads).
+ * Adds a kind of layer, for every model from here on (also for models that {@link load} reads). A kind of your own may be
+ * defined again, as on a hot reload: models that are there keep the behaviour that they were made with.
  *
- * @throws VaeError `"argument"` for a kind that is defined already, or a behaviour without one of its functions
+ * @throws VaeError `"argument"` for a built-in kind, or a behaviour without one of its functions
  */
 export function defineLayer<L extends Layer>(kind: string, behaviour: LayerBehaviour<L>): void {
   layers.define(kind, behaviour);
@@ -49,8 +50,8 @@ interface Flatten extends Layer {
 }
 
 /** Makes a sample of any shape a row: `[28, 28, 1]` → `[784]`. */
-export function flatten(): Layer {
-  return layers.parse({ kind: "flatten" }, "flatten");
+export function flatten(...surplus: never[]): Layer {
+  return layers.construct("flatten", { surplus });
 }
 
 defineLayer<Flatten>("flatten", {
@@ -65,8 +66,8 @@ interface Reshape extends Layer {
 }
 
 /** Gives a sample another shape with as many elements: `reshape([7, 7, 64])` after `dense(3136)`. */
-export function reshapeLayer(shape: Shape): Layer {
-  return layers.parse({ kind: "reshape", shape }, "reshape");
+export function reshapeLayer(shape: Shape, ...surplus: never[]): Layer {
+  return layers.construct("reshape", { positional: { shape }, surplus });
 }
 
 defineLayer<Reshape>("reshape", {

@@ -112,8 +112,8 @@ function axesFrom(first: number, end: number): readonly number[] {
  * [conv2d(32, 3, { stride: 2, bias: false }), batchNorm({ activation: "relu" })]
  * ```
  */
-export function batchNorm(options: BatchNormOptions = {}): Layer {
-  return layers.parse({ ...options, kind: "batchNorm" }, "batchNorm");
+export function batchNorm(options: BatchNormOptions = {}, ...surplus: never[]): Layer {
+  return layers.construct("batchNorm", { options, surplus, usual: "momentum" });
 }
 
 defineLayer<BatchNorm>("batchNorm", {
@@ -158,8 +158,8 @@ defineLayer<BatchNorm>("batchNorm", {
  * Layer normalization (Ba et al. 2016) over the last axis: a vector as a whole, an image place by place over its channels, of
  * which there must be more than one. For an image as a whole use `groupNorm(1)`.
  */
-export function layerNorm(options: NormalizationOptions = {}): Layer {
-  return layers.parse({ ...options, kind: "layerNorm" }, "layerNorm");
+export function layerNorm(options: NormalizationOptions = {}, ...surplus: never[]): Layer {
+  return layers.construct("layerNorm", { options, surplus, usual: "epsilon" });
 }
 
 defineLayer<Normalization>("layerNorm", {
@@ -176,8 +176,8 @@ defineLayer<Normalization>("layerNorm", {
  * Group normalization (Wu & He 2018): the channels fall into `groups`, and each sample's group gets mean 0 and variance 1 over
  * its channels and all places, which must be more than one value.
  */
-export function groupNorm(groups: number, options: NormalizationOptions = {}): Layer {
-  return layers.parse({ ...options, kind: "groupNorm", groups }, "groupNorm");
+export function groupNorm(groups: number, options: NormalizationOptions = {}, ...surplus: never[]): Layer {
+  return layers.construct("groupNorm", { positional: { groups }, options, surplus, usual: "epsilon" });
 }
 
 defineLayer<GroupNorm>("groupNorm", {
@@ -185,8 +185,8 @@ defineLayer<GroupNorm>("groupNorm", {
   outputShape: ({ kind, groups }, input) => {
     const channels = input.at(-1)!;
     checkGroups(kind, channels, channels, groups, `a sample ${showShape(input)}`);
-    const fewer = Array.from({ length: channels - 1 }, (_, index) => channels - 1 - index).find((count) => channels % count === 0);
-    const nearest = fewer === undefined ? undefined : `groupNorm(${fewer})`;
+    // A group has a single value only where every channel of one place is a group of its own: fewer groups have more.
+    const nearest = channels === 1 ? undefined : `groupNorm(${largestDivisor(channels)})`;
     checkCount(kind, (placesOf(input) * channels) / groups, input, "more than one value in a group", nearest);
     return input;
   },
@@ -198,12 +198,18 @@ defineLayer<GroupNorm>("groupNorm", {
   },
 });
 
+/** The largest divisor of a number but itself. */
+function largestDivisor(number: number): number {
+  for (let factor = 2; factor * factor <= number; factor++) if (number % factor === 0) return number / factor;
+  return 1;
+}
+
 /**
  * Instance normalization (Ulyanov et al. 2016): each channel of each sample gets mean 0 and variance 1 over all places, of which
  * there must be more than one.
  */
-export function instanceNorm(options: NormalizationOptions = {}): Layer {
-  return layers.parse({ ...options, kind: "instanceNorm" }, "instanceNorm");
+export function instanceNorm(options: NormalizationOptions = {}, ...surplus: never[]): Layer {
+  return layers.construct("instanceNorm", { options, surplus, usual: "epsilon" });
 }
 
 defineLayer<Normalization>("instanceNorm", {

@@ -125,8 +125,8 @@ interface Adam extends Optimizer {
 }
 
 /** Adam (Kingma & Ba 2015). Learning rate 1e-3 by default. */
-export function adam(options: AdamOptions = {}): Optimizer {
-  return parseOptimizer({ ...options, kind: "adam" }, "adam");
+export function adam(options: AdamOptions = {}, ...surplus: never[]): Optimizer {
+  return optimizers.construct("adam", { options, surplus, usual: "learningRate" });
 }
 
 export interface AdamWOptions extends AdamOptions {
@@ -135,8 +135,8 @@ export interface AdamWOptions extends AdamOptions {
 }
 
 /** Adam with decoupled weight decay (Loshchilov & Hutter 2019). Learning rate 1e-3 by default. */
-export function adamW(options: AdamWOptions = {}): Optimizer {
-  return parseOptimizer({ ...options, kind: "adamW" }, "adamW");
+export function adamW(options: AdamWOptions = {}, ...surplus: never[]): Optimizer {
+  return optimizers.construct("adamW", { options, surplus, usual: "learningRate" });
 }
 
 function parseAdam(options: Fields) {
@@ -198,8 +198,8 @@ interface Sgd extends Optimizer {
 }
 
 /** Stochastic gradient descent, with momentum as in PyTorch: v ← μv + g, p ← p − lr · v. Learning rate 1e-2 by default. */
-export function sgd(options: SgdOptions = {}): Optimizer {
-  return parseOptimizer({ ...options, kind: "sgd" }, "sgd");
+export function sgd(options: SgdOptions = {}, ...surplus: never[]): Optimizer {
+  return optimizers.construct("sgd", { options, surplus, usual: "learningRate" });
 }
 
 defineOptimizer<Sgd>("sgd", {

@@ -27,13 +27,13 @@ interface Pool extends Layer {
 }
 
 /** The largest value of each window, channel by channel: `[28, 28, 8]` to `[14, 14, 8]` by `maxPool2d(2)`. */
-export function maxPool2d(size: Sizes, options: PoolLayerOptions = {}): Layer {
-  return layers.parse({ ...options, kind: "maxPool2d", size }, "maxPool2d");
+export function maxPool2d(size: Sizes, options: PoolLayerOptions = {}, ...surplus: never[]): Layer {
+  return layers.construct("maxPool2d", { positional: { size }, options, surplus, usual: "stride" });
 }
 
 /** The average of each window, channel by channel; padding does not count. See {@link maxPool2d}. */
-export function averagePool2d(size: Sizes, options: PoolLayerOptions = {}): Layer {
-  return layers.parse({ ...options, kind: "averagePool2d", size }, "averagePool2d");
+export function averagePool2d(size: Sizes, options: PoolLayerOptions = {}, ...surplus: never[]): Layer {
+  return layers.construct("averagePool2d", { positional: { size }, options, surplus, usual: "stride" });
 }
 
 for (const [kind, pool] of [
@@ -61,8 +61,8 @@ interface GlobalAveragePool extends Layer {
 }
 
 /** The average over all places of an image or a sequence, channel by channel: `[7, 7, 64]` to `[64]`. */
-export function globalAveragePool(): Layer {
-  return layers.parse({ kind: "globalAveragePool" }, "globalAveragePool");
+export function globalAveragePool(...surplus: never[]): Layer {
+  return layers.construct("globalAveragePool", { surplus });
 }
 
 defineLayer<GlobalAveragePool>("globalAveragePool", {
@@ -90,8 +90,8 @@ interface Upsample extends Layer {
  * Makes an image larger by whole factors: `[7, 7, 64]` to `[14, 14, 64]` by `upsample(2)`. `"nearest"` (default) repeats
  * pixels, `"bilinear"` interpolates between their centres (`align_corners` false).
  */
-export function upsample(factor: Sizes, options: { readonly method?: "nearest" | "bilinear" } = {}): Layer {
-  return layers.parse({ ...options, kind: "upsample", factor }, "upsample");
+export function upsample(factor: Sizes, options: { readonly method?: "nearest" | "bilinear" } = {}, ...surplus: never[]): Layer {
+  return layers.construct("upsample", { positional: { factor }, options, surplus, usual: "method" });
 }
 
 defineLayer<Upsample>("upsample", {

@@ -10,8 +10,9 @@ import { applyStack, inferStack } from "./stack.js";
 
 function parseList(options: Fields, name: string): readonly Layer[] {
   const list = options.raw(name);
-  if (!Array.isArray(list)) throw options.wrong(name, "an array of layers");
-  return list.map((layer, index) => layers.parse(layer, `${options.operation} ${name}[${index}]`));
+  if (!Array.isArray(list)) throw options.wrong(name, "an array of layers", "put the layers into an array: [dense(64), dense(32)]");
+  // Not map(), which passes over the holes of a sparse array.
+  return Array.from(list, (layer, index) => layers.parse(layer, `${options.operation} ${name}[${index}]`));
 }
 
 /** Parameters of a list of layers, by the layer's place in it: `0.weight`. */
@@ -31,8 +32,8 @@ interface Sequential extends Layer {
 }
 
 /** Layers one after the other as one layer: a part of a model with a name of its own in your code. */
-export function sequential(list: readonly Layer[]): Layer {
-  return layers.parse({ kind: "sequential", layers: list }, "sequential");
+export function sequential(list: readonly Layer[], ...surplus: never[]): Layer {
+  return layers.construct("sequential", { positional: { layers: list }, surplus });
 }
 
 defineLayer<Sequential>("sequential", {
@@ -64,8 +65,8 @@ export interface ResidualOptions {
  * residual([conv2d(64, 3, { activation: "relu" }), conv2d(64, 3)], { activation: "relu" })
  * ```
  */
-export function residual(list: readonly Layer[], options: ResidualOptions = {}): Layer {
-  return layers.parse({ ...options, kind: "residual", layers: list }, "residual");
+export function residual(list: readonly Layer[], options: ResidualOptions = {}, ...surplus: never[]): Layer {
+  return layers.construct("residual", { positional: { layers: list }, options, surplus });
 }
 
 const SHORTCUT = "shortcut.";

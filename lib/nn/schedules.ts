@@ -58,8 +58,8 @@ interface Constant extends Schedule {
 }
 
 /** Always the same value. */
-export function constant(value: number): Schedule {
-  return schedules.parse({ kind: "constant", value }, "constant");
+export function constant(value: number, ...surplus: never[]): Schedule {
+  return schedules.construct("constant", { positional: { value }, surplus });
 }
 
 defineSchedule<Constant>("constant", {
@@ -75,8 +75,8 @@ interface Linear extends Schedule {
 }
 
 /** A straight line `from` → `to` over `steps` steps, then `to`: KL warm-up is `linear({ from: 0, to: 1, steps })`. */
-export function linear(options: { from: number; to: number; steps: number }): Schedule {
-  return schedules.parse({ kind: "linear", ...options }, "linear");
+export function linear(options: { from: number; to: number; steps: number }, ...surplus: never[]): Schedule {
+  return schedules.construct("linear", { options, surplus, usual: "from" });
 }
 
 defineSchedule<Linear>("linear", {
@@ -92,8 +92,8 @@ interface Cosine extends Schedule {
 }
 
 /** Half a cosine wave `from` → `to` over `steps` steps, then `to` (Loshchilov & Hutter 2017, without restarts). */
-export function cosine(options: { from: number; to?: number; steps: number }): Schedule {
-  return schedules.parse({ kind: "cosine", ...options }, "cosine");
+export function cosine(options: { from: number; to?: number; steps: number }, ...surplus: never[]): Schedule {
+  return schedules.construct("cosine", { options, surplus, usual: "from" });
 }
 
 defineSchedule<Cosine>("cosine", {
@@ -114,8 +114,8 @@ interface StepDecay extends Schedule {
 }
 
 /** `from · factor^⌊step / every⌋`. */
-export function stepDecay(options: { from: number; factor: number; every: number }): Schedule {
-  return schedules.parse({ kind: "stepDecay", ...options }, "stepDecay");
+export function stepDecay(options: { from: number; factor: number; every: number }, ...surplus: never[]): Schedule {
+  return schedules.construct("stepDecay", { options, surplus, usual: "from" });
 }
 
 defineSchedule<StepDecay>("stepDecay", {
@@ -137,8 +137,8 @@ interface Exponential extends Schedule {
 }
 
 /** `from · factor^(step / steps)`: multiplied by `factor` every `steps` steps, smoothly. */
-export function exponential(options: { from: number; factor: number; steps: number }): Schedule {
-  return schedules.parse({ kind: "exponential", ...options }, "exponential");
+export function exponential(options: { from: number; factor: number; steps: number }, ...surplus: never[]): Schedule {
+  return schedules.construct("exponential", { options, surplus, usual: "from" });
 }
 
 defineSchedule<Exponential>("exponential", {
@@ -158,17 +158,18 @@ interface Warmup extends Schedule {
 }
 
 /** Rises in a straight line from 0 to the first value of `target` over `steps` steps, and goes on with `target` from its own step 0. */
-export function warmup(options: { steps: number; target: number | Schedule }): Schedule {
-  return schedules.parse({ kind: "warmup", ...options }, "warmup");
+export function warmup(options: { steps: number; target: number | Schedule }, ...surplus: never[]): Schedule {
+  return schedules.construct("warmup", { options, surplus, usual: "steps" });
 }
 
 defineSchedule<Warmup>("warmup", {
   parse: (options) => ({ kind: "warmup", steps: stepCount(options, "steps"), target: parsePart(options, "target", {}) }),
   value: ({ steps, target }, step) => {
-    const rising = multiply(divide(step, steps), scheduledValue(target, constantTensor(0)));
-    // Before the warm-up ends the later schedule is asked for its step 0, never for a negative one.
-    const later = scheduledValue(target, where(less(step, steps), 0, subtract(step, steps)));
-    return where(less(step, steps), rising, later);
+    // Before the warm-up ends the later schedule is asked for its step 0, never for a negative one. It is asked once: nested
+    // warm-ups that asked twice each would take a time exponential in their depth.
+    const isRising = less(step, steps);
+    const later = scheduledValue(target, where(isRising, 0, subtract(step, steps)));
+    return multiply(where(isRising, divide(step, steps), 1), later);
   },
 });
 

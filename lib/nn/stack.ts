@@ -31,12 +31,30 @@ export interface Stack {
  * @throws VaeError that begins with the layer's name and kind, `encoder.0: conv2d: …`
  */
 export function inferStack(prefix: string, list: readonly Layer[], input: Shape): Stack {
+  const key = `${prefix} ${input.join()}`;
+  const known = inferred.get(list);
+  const before = known?.get(key);
+  if (before !== undefined) return before;
   const entries: StackEntry[] = [];
   for (const [index, layer] of list.entries()) {
     entries.push(entryOf(`${prefix}${index}`, layer, entries.at(-1)?.output ?? input));
   }
-  return { input, output: entries.at(-1)?.output ?? input, entries };
+  const stack = { input, output: entries.at(-1)?.output ?? input, entries };
+  if (!Object.isFrozen(list)) return stack; // it may become another list
+  const kept = known ?? new Map<string, Stack>();
+  if (kept.size >= KEPT_STACKS) kept.clear();
+  inferred.set(list, kept.set(key, stack));
+  return stack;
 }
+
+/** Shapes that are kept for one list of layers at most. */
+const KEPT_STACKS = 8;
+
+/**
+ * What a list of layers within a layer was inferred to be. Its shape, its parameters and its application each ask for the
+ * whole of it: inferred anew every time, nested lists would take a time exponential in their depth.
+ */
+const inferred = new WeakMap<readonly Layer[], Map<string, Stack>>();
 
 function entryOf(name: string, layer: Layer, input: Shape): StackEntry {
   const behaviour = layers.of(layer, name);

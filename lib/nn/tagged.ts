@@ -1,5 +1,6 @@
 import { describe, VaeError, withArticle } from "../errors.js";
-import { Fields, isRecord, suggestion } from "../graph/arguments.js";
+import { Fields, isRecord, noMore, notOptions, suggestion } from "../graph/arguments.js";
+import { isPromise } from "../graph/kinds.js";
 
 /**
  * A frozen piece of plain data that says what something is: a layer, an optimizer, a likelihood. What it does is looked
@@ -16,9 +17,37 @@ export interface Behaviour {
   parse(options: Fields): Tagged;
 }
 
+/** How deep values may nest: layers in layers, schedules in schedules. */
+const DEEPEST = 64;
+
+/** The families whose kinds are all the library's so far. */
+const loading = new Set<{ close(): void }>();
+
+/** From here on kinds are those of users, who may define theirs again; called by a room when it has defined all of its own. */
+export function closeBuiltIns(): void {
+  for (const registry of loading) registry.close();
+  loading.clear();
+}
+
+/** What stands in the call of a constructor. */
+interface ConstructorCall {
+  /** Arguments with a place of their own, by the name of their option. */
+  readonly positional?: Readonly<Record<string, unknown>>;
+  readonly options?: unknown;
+  /** What was given behind the last argument. */
+  readonly surplus: readonly unknown[];
+  /** The option that people give by position where it belongs to the options: for the hint. */
+  readonly usual?: string;
+  /** Default: the kind. */
+  readonly operation?: string;
+}
+
 /** The behaviours of one family (layers, optimizers, …) by kind. */
 export class Registry<B extends Behaviour> {
   readonly #behaviours = new Map<string, B>();
+  #builtIn: ReadonlySet<string> = new Set();
+  /** What a value was parsed with: a model keeps its behaviours when a kind is defined again. */
+  readonly #bound = new WeakMap<object, B>();
   readonly #methods: readonly (keyof B & string)[];
   /** What is being parsed: a value may hold others of its family, but not itself. */
   readonly #open = new Set<object>();
@@ -32,16 +61,30 @@ export class Registry<B extends Behaviour> {
     methods: readonly (keyof B & string)[] = [],
   ) {
     this.#methods = ["parse", ...methods];
+    loading.add(this);
   }
 
-  /** Adds a kind; a second definition of a kind is an error, so that nothing changes meaning behind a model's back. */
+  /** Makes the kinds that there are built-in ones. */
+  close(): void {
+    this.#builtIn = new Set(this.#behaviours.keys());
+  }
+
+  /**
+   * Adds a kind. Defined again, as on a hot reload, a kind of a user's is replaced for what is parsed from here on; models
+   * that are there keep the behaviour that they were made with. Kinds of the library stay what they are.
+   */
   define(kind: string, behaviour: B): void {
     const operation = `define ${this.family}`;
     if (typeof kind !== "string" || kind === "") {
-      throw new VaeError({ code: "argument", operation, expected: "the kind's name", received: describe(kind) });
+      throw new VaeError({ code: "argument", operation, expected: "the kind's name, a string", received: describe(kind) });
     }
-    if (this.#behaviours.has(kind)) {
-      throw new VaeError({ code: "argument", operation, problem: `${describe(kind)} is defined already` });
+    if (this.#builtIn.has(kind)) {
+      throw new VaeError({
+        code: "argument",
+        operation,
+        problem: `${describe(kind)} is a built-in ${this.family} and cannot be redefined`,
+        hint: `choose another name, such as ${describe(`my-${kind}`)}`,
+      });
     }
     const missing = this.#methods.filter((method) => typeof behaviour?.[method] !== "function");
     if (missing.length > 0) {
@@ -53,9 +96,40 @@ export class Registry<B extends Behaviour> {
 
   /** The behaviour of a value. */
   of(value: Tagged, operation = this.family): B {
-    const behaviour = this.#behaviours.get(value.kind);
+    const behaviour = this.#bound.get(value) ?? this.#behaviours.get(value.kind);
     if (behaviour === undefined) throw this.#unknown(value.kind, operation);
     return behaviour;
+  }
+
+  /** What the constructor of a kind makes of its arguments; all that would be ignored is an error. */
+  construct(kind: string, call: ConstructorCall): Tagged {
+    const { positional = {}, options = {}, surplus, usual, operation = kind } = call;
+    const example = (value: unknown): string | undefined => {
+      if (usual === undefined) return undefined;
+      const isShort = typeof value === "number" || typeof value === "string";
+      return `${operation}(${[...Object.values(positional).map(describe), `{ ${usual}: ${isShort ? describe(value) : "…"} }`].join(", ")})`;
+    };
+    if (!isRecord(options)) throw notOptions(operation, options, example(options));
+    noMore(operation, surplus, example(surplus[0]));
+    const { kind: given = kind, ...rest } = options;
+    if (given !== kind) {
+      throw new VaeError({
+        code: "argument",
+        operation,
+        expected: `options of kind ${describe(kind)}`,
+        received: `kind ${describe(given)}`,
+      });
+    }
+    const twice = Object.keys(positional).find((name) => Object.hasOwn(rest, name));
+    if (twice !== undefined) {
+      throw new VaeError({
+        code: "argument",
+        operation,
+        problem: `${twice} is given by position and as an option`,
+        expected: "one of them",
+      });
+    }
+    return this.parse({ ...rest, ...positional, kind }, operation);
   }
 
   /** Checks a kind's name or a tagged value, fills in defaults and freezes the result. */
@@ -70,18 +144,25 @@ export class Registry<B extends Behaviour> {
         hint: `kinds: ${this.kinds().join(", ")}`,
       });
     }
-    const behaviour = this.of(raw as Tagged, operation);
+    const { kind, ...options } = raw as Tagged;
+    const behaviour = this.#behaviours.get(kind);
+    if (behaviour === undefined) throw this.#unknown(kind, operation);
     if (this.#open.has(raw)) {
-      throw new VaeError({ code: "argument", operation, problem: `the ${this.family} of kind ${describe(raw.kind)} contains itself` });
+      throw new VaeError({ code: "argument", operation, problem: `the ${this.family} of kind ${describe(kind)} contains itself` });
     }
-    const { kind, ...options } = raw;
+    if (this.#open.size >= DEEPEST) {
+      // Every level puts its own name before the error's: the whole path would fill the message with one word.
+      throw new VaeError({ code: "argument", operation: this.family, problem: `nested more than ${DEEPEST} deep` });
+    }
     // `dense: expected units …` rather than `dense: dense: …` for what dense(…) itself was given.
-    const fields = new Fields(operation === kind ? operation : `${operation}: ${String(kind)}`, options);
+    const fields = new Fields(operation === kind ? operation : `${operation}: ${kind}`, options);
     this.#open.add(raw);
     try {
-      const parsed = behaviour.parse(fields);
+      const parsed: unknown = behaviour.parse(fields);
       fields.finish();
-      return deepFreeze(parsed);
+      const complete = this.#checked(parsed, kind, fields.operation);
+      this.#bound.set(complete, behaviour);
+      return complete;
     } finally {
       this.#open.delete(raw);
     }
@@ -91,18 +172,54 @@ export class Registry<B extends Behaviour> {
     return [...this.#behaviours.keys()];
   }
 
+  /** What a behaviour's `parse` gave, as a frozen value of its kind. */
+  #checked(parsed: unknown, kind: string, operation: string): Tagged {
+    if (isRecord(parsed) && parsed.kind === kind) return freezePlain({ ...parsed }, operation) as Tagged;
+    throw new VaeError({
+      code: "argument",
+      operation,
+      problem: `wrong result of parse, as defined for the ${this.family} ${describe(kind)}`,
+      expected: `an object { kind: ${describe(kind)}, … }`,
+      received: describe(parsed),
+      ...(isPromise(parsed) ? { hint: "parse must not be async" } : {}),
+    });
+  }
+
   #unknown(kind: string, operation: string): VaeError {
     return new VaeError({
       code: "argument",
       operation,
-      problem: `there is no ${this.family} of kind ${describe(kind)}`,
+      problem: `unknown ${this.family} kind ${describe(kind)}`,
       hint: `${suggestion(kind, this.kinds())}kinds: ${this.kinds().join(", ")}`,
     });
   }
 }
 
-export function deepFreeze<T>(value: T): T {
-  if (typeof value !== "object" || value === null || Object.isFrozen(value)) return value;
-  for (const part of Object.values(value)) deepFreeze(part);
+/** What is known to be plain: values that hold others are not looked through again at every level. */
+const plain = new WeakSet<object>();
+
+/**
+ * Freezes a value with all that it holds.
+ *
+ * @throws VaeError `"argument"` where it holds what JSON cannot: a model could be made of it, and not be saved
+ */
+export function freezePlain(value: unknown, operation: string, place = "", depth = 0): unknown {
+  if (value === null || typeof value === "string" || typeof value === "boolean" || Number.isFinite(value)) return value;
+  const known = (Array.isArray(value) || isRecord(value)) && depth <= DEEPEST;
+  if (!known) {
+    throw new VaeError({
+      code: "argument",
+      operation,
+      problem: `${place === "" ? "the value" : describe(place)} cannot be saved with a model`,
+      expected: "plain data: finite numbers, strings, booleans, null, arrays and plain objects",
+      received: depth > DEEPEST ? `nested more than ${DEEPEST} deep` : describe(value),
+    });
+  }
+  if (plain.has(value)) return value;
+  for (const name of Object.keys(value)) {
+    const part = (value as Readonly<Record<string, unknown>>)[name];
+    if (part !== undefined) freezePlain(part, operation, place === "" ? name : `${place}.${name}`, depth + 1);
+  }
+  plain.add(value);
   return Object.freeze(value);
 }

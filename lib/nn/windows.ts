@@ -18,7 +18,7 @@ function isWhole(value: unknown, minimum: number): value is number {
 
 /** A whole number of at least 1, or for images one for each axis; two equal ones are one. */
 export function parseSizes(options: Fields, name: string, axes: AxisCount, fallback?: number): Sizes {
-  const value = options.raw(name) ?? fallback;
+  const value = options.given(name, fallback);
   if (isWhole(value, 1)) return value;
   if (axes === 2 && Array.isArray(value) && value.length === 2 && value.every((size) => isWhole(size, 1))) {
     const [height, width] = value as [number, number];
@@ -31,7 +31,7 @@ export function parseSizes(options: Fields, name: string, axes: AxisCount, fallb
 
 /** `"same"`, `"valid"`, a number of places on every side, or before and after along each axis. */
 export function parsePadding(options: Fields, axes: AxisCount, fallback: "same" | "valid"): PaddingOption | Pair {
-  const value = options.raw("padding") ?? fallback;
+  const value = options.given("padding", fallback);
   if (value === "same" || value === "valid" || isWhole(value, 0)) return value;
   const isPair = (pair: unknown): pair is Pair => Array.isArray(pair) && pair.length === 2 && pair.every((amount) => isWhole(amount, 0));
   if (axes === 1 && isPair(value)) return [value[0], value[1]];

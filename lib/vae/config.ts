@@ -1,6 +1,6 @@
 import { describe, VaeError } from "../errors.js";
 import type { Shape } from "../graph/index.js";
-import { deepFreeze, Fields, type Layer, layers, type Tagged } from "../nn/index.js";
+import { Fields, freezePlain, type Layer, layers, type Tagged } from "../nn/index.js";
 import { type Likelihood, likelihoods } from "./likelihoods.js";
 import { type Objective, objectives } from "./objectives.js";
 import { type Posterior, posteriors } from "./posteriors.js";
@@ -64,7 +64,7 @@ export const configOptions = [
 export function parseConfig(options: unknown, operation: string): VaeConfig {
   const fields = new Fields(operation, options);
   const part = (name: "posterior" | "prior" | "likelihood" | "objective", family: Family, fallback?: string): Tagged => {
-    const value = fields.raw(name) ?? fallback;
+    const value = fields.given(name, fallback);
     if (value === undefined) throw fields.wrong(name, `one of ${family.kinds().join(", ")}`);
     return family.parse(value, `${operation} ${name}`);
   };
@@ -80,7 +80,7 @@ export function parseConfig(options: unknown, operation: string): VaeConfig {
     seed: fields.number("seed", { minimum: 0, maximum: Number.MAX_SAFE_INTEGER, integer: true }, 1),
   };
   fields.finish();
-  return deepFreeze(config);
+  return freezePlain(config, operation) as VaeConfig;
 }
 
 interface Family {
@@ -106,5 +106,6 @@ function parseLayers(fields: Fields, name: "encoder" | "decoder"): readonly Laye
       hint: `${name}: [dense(400, { activation: "relu" })]; an empty array is a linear model`,
     });
   }
-  return list.map((layer, index) => layers.parse(layer, `${fields.operation} ${name}[${index}]`));
+  // Not map(), which passes over the holes of a sparse array.
+  return Array.from(list, (layer, index) => layers.parse(layer, `${fields.operation} ${name}[${index}]`));
 }

@@ -1,4 +1,6 @@
 // What a VAE is made of, as data, and what it computes, as graphs. Importing this file defines the built-in parts.
+import { closeBuiltIns } from "../nn/index.js";
+
 export { type Architecture, architectureOf, checkParameters, summarize } from "./architecture.js";
 export { configOptions, parseConfig, type VaeConfig, type VaeOptions } from "./config.js";
 export {
@@ -32,3 +34,5 @@ export {
 } from "./posteriors.js";
 export { type AnyImagePresetOptions, type ImagePresetOptions, type PresetOptions, presets, type TablePresetOptions } from "./presets.js";
 export { definePrior, type Prior, type PriorBehaviour, standardNormal } from "./priors.js";
+
+closeBuiltIns();

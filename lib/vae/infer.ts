@@ -2,6 +2,7 @@
 // size, each one native call; between them the event loop turns.
 
 import { describe, VaeError } from "../errors.js";
+import { checkAttached } from "../graph/arguments.js";
 import { isFloat32Array } from "../graph/kinds.js";
 import { checkValues } from "../io/check.js";
 import type { DataSource, Dataset } from "../io/dataset.js";
@@ -137,8 +138,8 @@ export async function interpolate(
 
 /** Shoemake's spherical interpolation; a straight line where the ends point the same way. */
 function greatCircle(a: Float32Array, b: Float32Array, t: number): Float32Array {
-  const dot = a.reduce((total, value, index) => total + value * b[index]!, 0);
-  const angle = Math.acos(Math.min(1, Math.max(-1, dot / (Math.hypot(...a) * Math.hypot(...b) || 1))));
+  const dot = (x: Float32Array, y: Float32Array): number => x.reduce((total, value, index) => total + value * y[index]!, 0);
+  const angle = Math.acos(Math.min(1, Math.max(-1, dot(a, b) / (Math.sqrt(dot(a, a) * dot(b, b)) || 1))));
   if (Math.sin(angle) < 1e-6) return weighted(a, 1 - t, b, t);
   return weighted(a, Math.sin((1 - t) * angle) / Math.sin(angle), b, Math.sin(t * angle) / Math.sin(angle));
 }
@@ -148,31 +149,34 @@ function weighted(a: Float32Array, weightA: number, b: Float32Array, weightB: nu
 }
 
 function latentRows(latents: Latents, latent: number): Float32Array {
+  if (isFloat32Array(latents)) checkAttached("decode", latents, "the latents");
   const flat = isFloat32Array(latents) ? latents.slice() : Array.isArray(latents) ? rowsToArray(latents, latent) : undefined;
   if (flat !== undefined && flat.length > 0 && flat.length % latent === 0) return flat;
   throw new VaeError({
     code: "shape",
     operation: "decode",
     expected: `n × ${latent} latent values in a Float32Array, or an array of latents of ${latent} numbers`,
-    received: flat === undefined ? typeof latents : `${flat.length} values`,
+    received: flat === undefined ? describe(latents) : `${flat.length} values`,
   });
 }
 
 function rowsToArray(rows: readonly ArrayLike<number>[], latent: number): Float32Array {
   const flat = new Float32Array(rows.length * latent);
-  rows.forEach((row, index) => {
-    if (row?.length !== latent) {
-      const received = `${row?.length ?? "no"} values at index ${index}`;
+  // Not forEach(), which passes over the holes of a sparse array.
+  for (const [index, row] of rows.entries()) {
+    if (ArrayBuffer.isView(row)) checkAttached("decode", row, `the latent at index ${index}`);
+    if (typeof row !== "object" || row === null || row.length !== latent) {
+      const received = Number.isSafeInteger(row?.length) ? `${row.length} values at index ${index}` : `${describe(row)} at index ${index}`;
       throw new VaeError({ code: "shape", operation: "decode", expected: `latents of ${latent} numbers`, received });
     }
-    // A plain array may hold anything, which set() would make numbers of: "1", null.
-    const other = Array.isArray(row) ? row.findIndex((value) => typeof value !== "number") : -1;
+    // What is no array of floats may hold anything, which set() would make numbers of: "1", null.
+    const other = isFloat32Array(row) ? -1 : Array.from(row).findIndex((value) => typeof value !== "number");
     if (other >= 0) {
       const received = `${describe(row[other])} in the latent at index ${index}`;
       throw new VaeError({ code: "argument", operation: "decode", expected: "latents of numbers", received });
     }
     flat.set(row, index * latent);
-  });
+  }
   return flat;
 }
 

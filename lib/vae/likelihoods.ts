@@ -62,8 +62,8 @@ export interface BernoulliOptions {
 }
 
 /** Independent Bernoulli values in [0, 1]; the decoder gives logits. */
-export function bernoulli(options: BernoulliOptions = {}): Likelihood {
-  return likelihoods.parse({ ...options, kind: "bernoulli" }, "bernoulli");
+export function bernoulli(options: BernoulliOptions = {}, ...surplus: never[]): Likelihood {
+  return likelihoods.construct("bernoulli", { options, surplus, usual: "binarize" });
 }
 
 defineLikelihood<Bernoulli>("bernoulli", {
@@ -96,8 +96,8 @@ export interface GaussianLikelihoodOptions {
 }
 
 /** Independent Gaussian values; the decoder gives means. */
-export function gaussian(options: GaussianLikelihoodOptions = {}): Likelihood {
-  return likelihoods.parse({ ...options, kind: "gaussian" }, "gaussian");
+export function gaussian(options: GaussianLikelihoodOptions = {}, ...surplus: never[]): Likelihood {
+  return likelihoods.construct("gaussian", { options, surplus, usual: "scale" });
 }
 
 defineLikelihood<Gaussian>("gaussian", {

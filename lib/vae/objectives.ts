@@ -72,8 +72,8 @@ export interface ElboOptions {
 }
 
 /** The evidence lower bound E[log p(x|z)] − β KL(q(z|x) ‖ p(z)) with one draw of z per row (Kingma & Welling 2014). */
-export function elbo(options: ElboOptions = {}): Objective {
-  return objectives.parse({ ...options, kind: "elbo" }, "elbo");
+export function elbo(options: ElboOptions = {}, ...surplus: never[]): Objective {
+  return objectives.construct("elbo", { options, surplus, usual: "beta" });
 }
 
 defineObjective<Elbo>("elbo", {

@@ -47,13 +47,16 @@ interface Gaussian extends Posterior {
 }
 
 /** A posterior with independent Gaussian dimensions (Kingma & Welling 2014). */
-export function gaussianPosterior(options: { logVarianceRange?: readonly [low: number, high: number] } = {}): Posterior {
-  return posteriors.parse({ ...options, kind: "gaussian" }, "gaussianPosterior");
+export function gaussianPosterior(
+  options: { logVarianceRange?: readonly [low: number, high: number] } = {},
+  ...surplus: never[]
+): Posterior {
+  return posteriors.construct("gaussian", { options, surplus, usual: "logVarianceRange", operation: "gaussianPosterior" });
 }
 
 definePosterior<Gaussian>("gaussian", {
   parse: (options) => {
-    const range = options.raw("logVarianceRange") ?? [-30, 20];
+    const range = options.given("logVarianceRange", [-30, 20]);
     const [low, high, ...rest] = (Array.isArray(range) ? range : []) as readonly unknown[];
     if (typeof low !== "number" || typeof high !== "number" || rest.length > 0 || !(low < high) || !Number.isFinite(high - low)) {
       throw options.wrong("logVarianceRange", "two finite numbers [low, high] with low < high");

@@ -29,8 +29,8 @@ export function definePrior<P extends Prior>(kind: string, behaviour: PriorBehav
 }
 
 /** Independent standard normal latents. */
-export function standardNormal(): Prior {
-  return priors.parse({ kind: "standardNormal" }, "standardNormal");
+export function standardNormal(...surplus: never[]): Prior {
+  return priors.construct("standardNormal", { surplus });
 }
 
 definePrior<Prior>("standardNormal", {
