@@ -224,13 +224,13 @@ export class Vae implements AsyncDisposable, Disposable {
     noMore("save", surplus);
     const { architecture, weights, state } = this.#model;
     // A training may take up another optimizer meanwhile: the one saved is that of the slots there are when the reads are queued.
-    let { optimizer, optimizerStart } = state;
+    let { optimizer, optimizerStart, scheduleStart } = state;
     const tensors = await weights.read(() => {
-      ({ optimizer, optimizerStart } = state);
+      ({ optimizer, optimizerStart, scheduleStart } = state);
       return [...architecture.parameters.map(({ name }) => name), ...slotStates(weights)];
     }, "save");
     checkWeights(architecture, tensors, "save");
-    const training = json({ step: state.step, optimizer, optimizerStart });
+    const training = json({ step: state.step, optimizer, optimizerStart, scheduleStart });
     const stored = new Map([...tensors].map(([name, { data, shape }]) => [name, { dtype: "float32" as const, data, shape }]));
     await saveCheckpoint(path, { config: json(architecture.config), training, tensors: stored });
   }
@@ -276,7 +276,7 @@ export function vae(options: VaeOptions & PlacementOptions, ...surplus: never[])
   noMore("vae", surplus, "vae({ input: [784], latent: 20, … })");
   const { placement, rest } = readPlacement("vae", options, configOptions);
   const architecture = architectureOf(parseConfig(rest, "vae"));
-  return new Vae(architecture, new Weights(architecture, placement), { step: 0, optimizer: null, optimizerStart: 0 });
+  return new Vae(architecture, new Weights(architecture, placement), { step: 0, optimizer: null, optimizerStart: 0, scheduleStart: 0 });
 }
 
 /**
@@ -335,10 +335,13 @@ function readState(training: JsonValue): TrainingState {
   const count = { minimum: 0, integer: true };
   const optimizer = fields.raw("optimizer") ?? null;
   const step = fields.number("step", count, 0);
+  const optimizerStart = fields.number("optimizerStart", { ...count, maximum: step }, 0);
   const state = {
     step,
     optimizer: optimizer === null ? null : parseOptimizer(optimizer, "training optimizer"),
-    optimizerStart: fields.number("optimizerStart", { ...count, maximum: step }, 0),
+    optimizerStart,
+    // Files from before schedules had a start of their own read them from the optimizer's.
+    scheduleStart: fields.number("scheduleStart", { ...count, maximum: step }, optimizerStart),
   };
   fields.finish();
   return state;

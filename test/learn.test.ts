@@ -182,7 +182,7 @@ describe("saving", () => {
     await using fresh = model({ likelihood: gaussian({ scale: "learned" }) });
     await fresh.save(path);
     await using again = await load(path);
-    expect(again.training).toEqual({ step: 0, seed: 1, optimizer: null, optimizerStart: 0 });
+    expect(again.training).toEqual({ step: 0, seed: 1, optimizer: null, optimizerStart: 0, scheduleStart: 0 });
     expect(await weightsOf(again)).toEqual(await weightsOf(fresh));
   });
 

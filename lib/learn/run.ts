@@ -205,8 +205,8 @@ export class TrainingRun {
     const writing = weights.declare(DATA, [dataset.rows, architecture.size], dtype).write(dataset.data);
     writing.catch(() => undefined);
     const { rows } = dataset;
-    const { optimizerStart } = state;
-    this.#step = { rows, dtype, batchSize, shuffle, optimizer, optimizerStart };
+    const { optimizerStart, scheduleStart } = state;
+    this.#step = { rows, dtype, batchSize, shuffle, optimizer, optimizerStart, scheduleStart };
     const graph = trainingGraph(architecture, this.#step);
     await setImmediate(); // building took its time; compiling takes turns by itself
     weights.check(operation);

@@ -10,8 +10,10 @@ export interface TrainingState {
   step: number;
   /** Null before the first training. */
   optimizer: Optimizer | null;
-  /** The step at which the optimizer began. */
+  /** The step at which the optimizer's slots were zero: Adam's bias corrections count from here. */
   optimizerStart: number;
+  /** The step at which the optimizer was given: its schedules count from here. */
+  scheduleStart: number;
 }
 
 /** A model as training sees it. */
@@ -25,7 +27,8 @@ export interface Trainable {
 
 /**
  * Takes up the optimizer: the given one, or the one before, or Adam. Its state goes on where it stands when the new one
- * keeps the same slots (only numbers such as the learning rate changed); otherwise it begins anew.
+ * keeps the same slots (only numbers such as the learning rate changed); otherwise it begins anew. The schedules of one that
+ * is given begin now, even if it equals the one before; without one they go on.
  */
 export function takeUpOptimizer({ architecture, weights, state }: Trainable, given: Optimizer | undefined): Optimizer {
   const optimizer = given ?? state.optimizer ?? adam();
@@ -34,6 +37,7 @@ export function takeUpOptimizer({ architecture, weights, state }: Trainable, giv
     for (const name of slotStates(weights)) weights.release(name);
     state.optimizerStart = state.step;
   }
+  if (given !== undefined || before === null) state.scheduleStart = state.step;
   for (const { name, shape } of architecture.trained) {
     for (const slot of slotNames(optimizer)) weights.declare(slotState(name, slot), shape);
   }

@@ -25,7 +25,8 @@ export interface TrainOptions {
   readonly batchSize?: number;
   /**
    * Default: the optimizer of the training before, at first `adam()`. Its state goes on from training to training; one of
-   * another kind begins with a state of zeros.
+   * another kind begins with a state of zeros. Giving an optimizer starts its schedules at the first step of this training, also
+   * when the one before had the same; to go on with a schedule, in a loop of trainings or after loading, leave it out.
    */
   readonly optimizer?: Optimizer;
   /** A new order of the rows in every epoch; default true. */

@@ -38,9 +38,17 @@ export interface OptimizerBehaviour<O extends Optimizer = Optimizer> extends Beh
   slots(optimizer: O): readonly string[];
   /**
    * Called once per training graph, so that scalars of the step are computed once for all parameters; the function it
-   * gives is called for each parameter. `step` counts this optimizer's steps, from 0.
+   * gives is called for each parameter.
+   *
+   * @param step steps since the slots were zero, from 0: what bias corrections go by
+   * @param scheduleStep steps since this optimizer was given to a training, from 0: what schedules go by. The two differ where
+   *   an optimizer with other numbers takes over the slots of the one before
    */
-  begin(optimizer: O, step: Tensor): (parameter: Tensor, gradient: Tensor, slots: Readonly<Record<string, Tensor>>) => OptimizerStep;
+  begin(
+    optimizer: O,
+    step: Tensor,
+    scheduleStep: Tensor,
+  ): (parameter: Tensor, gradient: Tensor, slots: Readonly<Record<string, Tensor>>) => OptimizerStep;
 }
 
 const optimizers = new Registry<OptimizerBehaviour>("optimizer", ["slots", "begin"]);
@@ -71,7 +79,8 @@ export interface GradientOf {
  * The updates of one step.
  *
  * @param slot gives the state tensor that holds a slot of a parameter
- * @param step steps that this optimizer has made, a float32 scalar from 0
+ * @param step steps since the slots were zero, a float32 scalar from 0
+ * @param scheduleStep steps since the optimizer was given, a float32 scalar from 0; default `step`
  * @returns state tensors with their next values
  */
 export function optimizerUpdates(
@@ -79,9 +88,10 @@ export function optimizerUpdates(
   gradients: readonly GradientOf[],
   slot: (parameter: string, slot: string, shape: Shape) => Tensor,
   step: Tensor,
+  scheduleStep: Tensor = step,
 ): (readonly [state: Tensor, next: Tensor])[] {
   const behaviour = optimizers.of(optimizer);
-  const next = behaviour.begin(optimizer, step);
+  const next = behaviour.begin(optimizer, step, scheduleStep);
   const names = behaviour.slots(optimizer);
   const scale = optimizer.clipNorm === undefined ? undefined : clipScale(gradients, optimizer.clipNorm);
   return gradients.flatMap(({ name, parameter, gradient }) => {
@@ -100,7 +110,10 @@ function clipScale(gradients: readonly GradientOf[], limit: number): Tensor {
 
 /** Options of every optimizer. */
 export interface OptimizerOptions {
-  /** A number or a schedule of this optimizer's steps. */
+  /**
+   * A number, or a schedule. A schedule's step 0 is the first step of the training that the optimizer is given to; trainings
+   * that are given none go on where it stands, also after saving and loading.
+   */
   readonly learningRate?: number | Schedule;
   /** Scales the gradients down to at most this norm over all parameters; default: not clipped. */
   readonly clipNorm?: number;
@@ -160,9 +173,9 @@ function biasCorrection(beta: number, t: Tensor): Tensor {
 
 const adamBehaviour: Omit<OptimizerBehaviour<Adam>, "parse"> = {
   slots: () => ["firstMoment", "secondMoment"],
-  begin: ({ learningRate, beta1, beta2, epsilon, weightDecay = 0 }, step) => {
+  begin: ({ learningRate, beta1, beta2, epsilon, weightDecay = 0 }, step, scheduleStep) => {
     const t = add(step, 1);
-    const rate = scheduledValue(learningRate, step);
+    const rate = scheduledValue(learningRate, scheduleStep);
     const correction = sqrt(biasCorrection(beta2, t));
     // lr · m̂ / (√v̂ + ε) with the bias corrections moved into two scalars (section 2 of the paper, with ε kept beside √v̂).
     const stepSize = divide(multiply(rate, correction), biasCorrection(beta1, t));
@@ -211,8 +224,8 @@ defineOptimizer<Sgd>("sgd", {
     ...parseClipNorm(options),
   }),
   slots: ({ momentum }) => (momentum === 0 ? [] : ["velocity"]),
-  begin: ({ learningRate, momentum, nesterov }, step) => {
-    const rate = scheduledValue(learningRate, step);
+  begin: ({ learningRate, momentum, nesterov }, _, scheduleStep) => {
+    const rate = scheduledValue(learningRate, scheduleStep);
     const move = (parameter: Tensor, direction: TensorLike): Tensor => subtract(parameter, multiply(rate, direction));
     return (parameter, gradient, { velocity }) => {
       if (momentum === 0) return { parameter: move(parameter, gradient), slots: {} };

@@ -128,13 +128,15 @@ export interface TrainingStep {
   readonly batchSize: number;
   readonly shuffle: boolean;
   readonly optimizer: Optimizer;
-  /** The step counter at which the optimizer began. */
+  /** The step counter at which the optimizer's slots were zero. */
   readonly optimizerStart: number;
+  /** The step counter at which the optimizer's schedules begin; default `optimizerStart`. */
+  readonly scheduleStart?: number;
 }
 
 /** One training step: gather a batch, forward, backward, update; one row of terms. */
 export function trainingGraph(architecture: Architecture, options: TrainingStep): SessionGraph {
-  const { optimizer, optimizerStart } = options;
+  const { optimizer, optimizerStart, scheduleStart = optimizerStart } = options;
   const { model, terms, statistics } = batchTerms(architecture, options);
   const parameters = architecture.trained.map(({ name }) => [name, model.parameters.get(name)!] as const);
   const gradients = grad(
@@ -146,6 +148,7 @@ export function trainingGraph(architecture: Architecture, options: TrainingStep)
     parameters.map(([name, parameter], index) => ({ name, parameter, gradient: gradients[index]! })),
     (parameter, slot, shape) => state(slotState(parameter, slot), shape),
     subtract(step(), optimizerStart),
+    subtract(step(), scheduleStart),
   );
   return { terms, updates: [...updates, ...statistics] };
 }
