@@ -173,7 +173,7 @@ describe("errors say what was done, with which shapes, and what to do", () => {
       "a stream",
       () => graph.uniform([2], -1),
       "argument",
-      /^uniform: expected the stream to be a whole number from 0 to 4294967295; received -1/,
+      /^uniform: expected the stream to be a whole number from 0 to 2147483647; received -1/,
     ],
     [
       "no rows",

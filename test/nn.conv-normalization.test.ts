@@ -19,10 +19,10 @@ import {
   sequential,
   TrainingLayers,
 } from "../lib/nn/index.js";
-import { Noise, streams } from "../lib/vae/noise.js";
+import { Noise } from "../lib/vae/noise.js";
 import { feedsByName, numbers } from "./support/feeds.js";
 
-const training = () => new TrainingLayers(new Noise(streams.layers));
+const training = () => new TrainingLayers(new Noise("layers"));
 
 /** A layer on rows of data; parameters are states by name, with the given values or what they begin with. */
 function layerOn(layer: Layer, shape: Shape, context: LayerContext, x = numbers(sizeOf(shape)).map((value) => 4 * value - 1)) {

@@ -133,3 +133,11 @@ export function toTensor(operation: string, value: TensorLike): Tensor {
 export function checkStream(operation: string, stream: number): void {
   checkWhole(operation, "the stream", stream, 0, 2 ** 32 - 1);
 }
+
+/** Streams from here on are for the parts of models: what callers number themselves is below. */
+export const FIRST_RESERVED_STREAM = 2 ** 31;
+
+/** Throws `"argument"` for a stream that callers may not draw from. */
+export function checkUsersStream(operation: string, stream: number): void {
+  checkWhole(operation, "the stream", stream, 0, FIRST_RESERVED_STREAM - 1);
+}

@@ -1,8 +1,10 @@
 import { checkOptions } from "./arguments.js";
-import { checkStream } from "./leaves.js";
+import { checkStream, checkUsersStream, FIRST_RESERVED_STREAM } from "./leaves.js";
 import { batchIndex, normalDraws, uniformDraws } from "./philox.js";
 import { calledBy, checkWhole, makeNode, type None, notDifferentiable, type OpRow, type Rows } from "./table.js";
 import { checkShape, type Shape, sizeOf, type Tensor } from "./tensor.js";
+
+export { FIRST_RESERVED_STREAM };
 
 type StreamAttributes = { readonly stream: number };
 type BatchAttributes = { readonly rows: number; readonly batch: number; readonly shuffle: boolean; readonly stream: number };
@@ -38,8 +40,8 @@ function draw<Name extends "uniform" | "normal">(
 }
 
 export const randomRows: Rows<RandomSignatures> = {
-  uniform: draw("uniform", uniformDraws, uniform),
-  normal: draw("normal", normalDraws, normal),
+  uniform: draw("uniform", uniformDraws, drawUniform),
+  normal: draw("normal", normalDraws, drawNormal),
   shuffled_indices: {
     name: "shuffled_indices",
     family: "random",
@@ -65,9 +67,15 @@ export const randomRows: Rows<RandomSignatures> = {
 /**
  * Uniform noise in [0, 1), float32. A pure function of the run's seed, the step, the stream and the element: give each
  * draw of a graph a stream of its own, or they are equal.
+ *
+ * @param stream from 0 to 2³¹ − 1; those above are what the parts of a model draw from, so that no draw of yours equals one of
+ *   theirs. Where you are handed a noise source, ask it instead: its draws differ from all others
  */
 export function uniform(shape: Shape, stream: number): Tensor {
-  return calledBy(uniform, () => makeNode(randomRows.uniform, [], { stream }, { shape, dtype: "float32" }));
+  return calledBy(uniform, () => {
+    checkUsersStream("uniform", stream);
+    return drawUniform(shape, stream);
+  });
 }
 
 /**
@@ -79,16 +87,36 @@ export function uniform(shape: Shape, stream: number): Tensor {
  * ```
  */
 export function normal(shape: Shape, stream: number): Tensor {
-  return calledBy(normal, () => makeNode(randomRows.normal, [], { stream }, { shape, dtype: "float32" }));
+  return calledBy(normal, () => {
+    checkUsersStream("normal", stream);
+    return drawNormal(shape, stream);
+  });
+}
+
+/** {@link uniform} from any stream, the reserved ones included. */
+export function drawUniform(shape: Shape, stream: number): Tensor {
+  return makeNode(randomRows.uniform, [], { stream }, { shape, dtype: "float32" });
+}
+
+/** {@link normal} from any stream, the reserved ones included. */
+export function drawNormal(shape: Shape, stream: number): Tensor {
+  return makeNode(randomRows.normal, [], { stream }, { shape, dtype: "float32" });
 }
 
 /**
  * The rows of this step's batch, int32 `[batch]`: position p = step * batch + i is row p % rows of epoch p / rows, in an
- * order of its own in every epoch when shuffled. Every row comes once per epoch and every batch has the same size.
+ * order of its own in every epoch when shuffled. Every row comes once per epoch and every batch has the same size. The stream is
+ * one that {@link uniform} takes, and no draw's.
  */
 export function shuffledIndices(options: BatchAttributes): Tensor {
   return calledBy(shuffledIndices, () => {
     const { rows, batch, shuffle, stream } = checkOptions("shuffledIndices", options, ["rows", "batch", "shuffle", "stream"]);
-    return makeNode(randomRows.shuffled_indices, [], { rows, batch, shuffle, stream });
+    checkUsersStream("shuffledIndices", stream);
+    return drawIndices({ rows, batch, shuffle, stream });
   });
+}
+
+/** {@link shuffledIndices} from any stream, the reserved ones included. */
+export function drawIndices({ rows, batch, shuffle, stream }: BatchAttributes): Tensor {
+  return makeNode(randomRows.shuffled_indices, [], { rows, batch, shuffle, stream });
 }

@@ -4,6 +4,8 @@ import type { Shape, Tensor } from "../graph/index.js";
 export interface NoiseSource {
   normal(shape: Shape): Tensor;
   uniform(shape: Shape): Tensor;
+  /** A source whose draws follow from this one's name and this further one, and not from what else is drawn. */
+  within(name: string): NoiseSource;
 }
 
 /**
@@ -29,6 +31,8 @@ export interface TrainingContext {
    * @param next from the value so far to the next one
    */
   update(statistic: Tensor, next: (current: Tensor) => Tensor): void;
+  /** The context of one of the layers that a layer is made of. */
+  within(layer: string): TrainingContext;
 }
 
 /** The context of every graph but a training step's. */
@@ -38,10 +42,16 @@ export const inference: InferenceContext = Object.freeze({ mode: "inference" });
 export class TrainingLayers implements TrainingContext {
   readonly mode = "training";
   readonly noise: NoiseSource;
-  readonly #next = new Map<Tensor, Tensor>();
+  readonly #next: Map<Tensor, Tensor>;
 
-  constructor(noise: NoiseSource) {
+  constructor(noise: NoiseSource, next = new Map<Tensor, Tensor>()) {
     this.noise = noise;
+    this.#next = next;
+  }
+
+  /** The same step for one of its layers, whose noise follows from its name: other layers come and go without changing it. */
+  within(layer: string): TrainingLayers {
+    return new TrainingLayers(this.noise.within(layer), this.#next);
   }
 
   update(statistic: Tensor, next: (current: Tensor) => Tensor): void {

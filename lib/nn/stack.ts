@@ -116,7 +116,8 @@ export function applyStack(stack: Stack, x: Tensor, parameter: (spec: NamedParam
   return stack.entries.reduce((value, { name, layer, output, parameters }) => {
     const tensors = parameters.map((spec) => [spec.name.slice(name.length + 1), parameter(spec)] as const);
     return inLayer(name, () => {
-      const result: unknown = layers.of(layer).apply(layer, value, Object.fromEntries(tensors), context);
+      const own = context.mode === "training" ? context.within(name) : context;
+      const result: unknown = layers.of(layer).apply(layer, value, Object.fromEntries(tensors), own);
       const shape = [value.shape[0]!, ...output];
       if (isTensor(result) && sameShape(result.shape, shape)) return result;
       const received = isTensor(result) ? showShape(result.shape) : describe(result);

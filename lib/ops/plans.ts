@@ -36,7 +36,7 @@ export interface Draw {
   readonly seed?: number;
   /** The step counter, from 0; default 0. */
   readonly step?: number;
-  /** Tells draws of one step apart, from 0 to 2³² − 1; default 0. */
+  /** Tells draws of one step apart, from 0 to 2³¹ − 1; default 0. */
   readonly stream?: number;
 }
 

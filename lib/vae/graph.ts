@@ -13,7 +13,6 @@ import {
   reshape,
   type Shape,
   showShape,
-  shuffledIndices,
   sizeOf,
   state,
   step,
@@ -21,12 +20,14 @@ import {
   sum,
   type Tensor,
 } from "../graph/index.js";
+import { drawIndices } from "../graph/random.js";
 import {
   applyStack,
   inference,
   initialValue,
   type LayerContext,
   type NamedParameter,
+  type NoiseSource,
   type Optimizer,
   optimizerUpdates,
   TrainingLayers,
@@ -34,7 +35,7 @@ import {
 import type { SessionGraph } from "../runtime/session.js";
 import type { Architecture } from "./architecture.js";
 import { likelihoods } from "./likelihoods.js";
-import { Noise, streams } from "./noise.js";
+import { BATCH_ORDER, Noise } from "./noise.js";
 import { type KlEstimate, type ObjectiveContext, objectives } from "./objectives.js";
 import { type LatentDistribution, posteriors } from "./posteriors.js";
 import { priors } from "./priors.js";
@@ -51,8 +52,12 @@ export function slotState(parameter: string, slot: string): string {
 export interface ModelFunctions {
   /** The parameter tensors, by name. */
   readonly parameters: ReadonlyMap<string, Tensor>;
-  /** Data as they are stored, bytes or floats, to data as the model sees them. */
-  prepare(stored: Tensor): Tensor;
+  /**
+   * Data as they are stored, bytes or floats, to data as the model sees them.
+   *
+   * @param noise for likelihoods that change rows at random; without it they do not
+   */
+  prepare(stored: Tensor, noise?: NoiseSource): Tensor;
   /** Rows to the posterior's parameters, `[batch, ...headShape]`. A layer that moves statistics does so at every call. */
   encode(x: Tensor): Tensor;
   /** q(z|x) from what `encode` gives. */
@@ -65,9 +70,9 @@ export interface ModelFunctions {
   logLikelihood(x: Tensor, z: Tensor): Tensor;
   /** KL contributions `[batch, k]`. */
   kl(posterior: LatentDistribution, z: Tensor, estimate: KlEstimate): Tensor;
-  samplePrior(rows: number, noise: Noise): Tensor;
+  samplePrior(rows: number, noise: NoiseSource): Tensor;
   /** log p(x|z) + log p(z) − log q(z|x) at `samples` draws per row, `[batch, samples]`; `head` is what `encode` gives for x. */
-  importanceLogWeights(x: Tensor, head: Tensor, samples: number, noise: Noise): Tensor;
+  importanceLogWeights(x: Tensor, head: Tensor, samples: number, noise: NoiseSource): Tensor;
 }
 
 /**
@@ -93,9 +98,9 @@ export function modelFunctions(architecture: Architecture, context: LayerContext
     sumColumns(likelihoodOf.logDensity(config.likelihood, x, decode(z), likelihoodTensors));
   return {
     parameters,
-    prepare: (stored) => {
+    prepare: (stored, noise) => {
       const scaled = stored.dtype === "uint8" ? multiply(cast(stored), 1 / 255) : stored;
-      return likelihoodOf.prepare?.(config.likelihood, scaled) ?? scaled;
+      return likelihoodOf.prepare?.(config.likelihood, scaled, noise) ?? scaled;
     },
     encode: (x) => applyStack(encoder, reshape(x, [x.shape[0]!, ...config.input]), parameter, context),
     posterior,
@@ -159,27 +164,30 @@ export function probeGraph(architecture: Architecture, options: TrainingStep): S
 }
 
 function batchTerms(architecture: Architecture, { rows, dtype, batchSize, shuffle }: TrainingStep) {
-  const indices = shuffledIndices({ rows, batch: batchSize, shuffle, stream: streams.batchOrder });
+  const indices = drawIndices({ rows, batch: batchSize, shuffle, stream: BATCH_ORDER });
   const batch = gather(state(DATA, [rows, architecture.size], dtype), indices);
-  const training = new TrainingLayers(new Noise(streams.layers));
+  const noise = new Noise("training");
+  const training = new TrainingLayers(noise.within("layers"));
   const model = modelFunctions(architecture, training);
-  const terms = objectiveTerms(architecture, model, model.prepare(batch), new Noise());
+  const terms = objectiveTerms(architecture, model, model.prepare(batch, noise.within("data")), noise);
   return { model, terms, statistics: training.updates };
 }
 
 /** The objective's terms for a prepared batch. */
-export function objectiveTerms({ config }: Architecture, model: ModelFunctions, x: Tensor, noise: Noise): ReturnType<typeof termsOf> {
+export function objectiveTerms({ config }: Architecture, model: ModelFunctions, x: Tensor, noise: NoiseSource): ReturnType<typeof termsOf> {
   // One encoding for all that the objective asks for: a second one would draw other noise and move statistics again.
   const head = model.encode(x);
   const posterior = model.posterior(head);
+  const draws = noise.within("posterior");
   const context: ObjectiveContext = {
     x,
     posterior,
     step: step(),
-    sample: () => posterior.sample(noise),
+    noise: noise.within("objective"),
+    sample: () => posterior.sample(draws),
     logLikelihood: (z) => model.logLikelihood(x, z),
     kl: (z, estimate) => model.kl(posterior, z, estimate),
-    importanceLogWeights: (samples) => model.importanceLogWeights(x, head, samples, noise),
+    importanceLogWeights: (samples) => model.importanceLogWeights(x, head, samples, draws),
   };
   return termsOf(config.objective, context);
 }
@@ -227,30 +235,35 @@ export function decodeGraph(architecture: Architecture, batch: number): SessionG
 /** Draws from the prior, multiplied by the input `temperature`, → E[x|z]. */
 export function sampleGraph(architecture: Architecture, batch: number): SessionGraph {
   const model = modelFunctions(architecture, inference);
-  const z = multiply(model.samplePrior(batch, new Noise(streams.prior)), input("temperature", []));
+  const z = multiply(model.samplePrior(batch, new Noise("prior")), input("temperature", []));
   return { outputs: { mean: model.mean(model.decode(z)) } };
 }
+
+/** Of what `evaluate` draws: two graphs that draw under one name here draw the same, and see the same rows. */
+const EVALUATION = "evaluation";
 
 /** `x` → the parts of the ELBO (β = 1) for every row, at one draw of z. */
 export function elboGraph(architecture: Architecture, batch: number, dtype: DType): SessionGraph {
   const model = modelFunctions(architecture, inference);
-  const x = model.prepare(dataInput(architecture, batch, dtype));
+  const noise = new Noise(EVALUATION);
+  const x = model.prepare(dataInput(architecture, batch, dtype), noise.within("data"));
   const posterior = model.posterior(model.encode(x));
-  const z = posterior.sample(new Noise(streams.evaluation));
+  const z = posterior.sample(noise.within("posterior"));
   return { outputs: { reconstruction: model.logLikelihood(x, z), kl: model.kl(posterior, z, "closed"), mean: posterior.mean } };
 }
 
 /** `x` → the rows as the model sees them, with the noise of the step where the likelihood changes rows at random. */
 export function prepareGraph(architecture: Architecture, batch: number, dtype: DType): SessionGraph {
   const model = modelFunctions(architecture, inference);
-  return { outputs: { x: model.prepare(dataInput(architecture, batch, dtype)) } };
+  return { outputs: { x: model.prepare(dataInput(architecture, batch, dtype), new Noise(EVALUATION).within("data")) } };
 }
 
 /** `x`, rows that are prepared already → log importance weights of `samples` draws for every row. */
 export function importanceGraph(architecture: Architecture, batch: number, samples: number): SessionGraph {
   const model = modelFunctions(architecture, inference);
   const x = dataInput(architecture, batch, "float32");
-  return { outputs: { logWeights: model.importanceLogWeights(x, model.encode(x), samples, new Noise(streams.evaluation)) } };
+  const noise = new Noise(EVALUATION).within("importance");
+  return { outputs: { logWeights: model.importanceLogWeights(x, model.encode(x), samples, noise) } };
 }
 
 function rowsOf(x: Tensor): Tensor {

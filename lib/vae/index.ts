@@ -12,7 +12,7 @@ export {
   type Likelihood,
   type LikelihoodBehaviour,
 } from "./likelihoods.js";
-export { Noise, streams } from "./noise.js";
+export { Noise } from "./noise.js";
 export {
   defineObjective,
   type ElboOptions,

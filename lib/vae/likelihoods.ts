@@ -1,19 +1,5 @@
-import {
-  add,
-  exp,
-  greaterEqual,
-  less,
-  multiply,
-  type Shape,
-  sigmoid,
-  softplus,
-  square,
-  subtract,
-  type Tensor,
-  uniform,
-} from "../graph/index.js";
-import { type Behaviour, type Fields, type ParameterSpec, Registry, type Tagged } from "../nn/index.js";
-import { streams } from "./noise.js";
+import { add, exp, greaterEqual, less, multiply, type Shape, sigmoid, softplus, square, subtract, type Tensor } from "../graph/index.js";
+import { type Behaviour, type Fields, type NoiseSource, type ParameterSpec, Registry, type Tagged } from "../nn/index.js";
 
 /** The family of p(x|z), as frozen plain data. */
 export type Likelihood = Tagged;
@@ -32,8 +18,14 @@ export interface LikelihoodBehaviour<L extends Likelihood = Likelihood> extends 
   parameters?(likelihood: L, input: Shape): Readonly<Record<string, ParameterSpec>>;
   /** The values that data may have; any finite ones when left out. */
   range?(likelihood: L): { readonly low: number; readonly high: number };
-  /** Changes a batch before anything sees it (binarization, dequantization). Noise is drawn anew on every step. */
-  prepare?(likelihood: L, x: Tensor): Tensor;
+  /**
+   * Changes a batch before anything sees it (binarization, dequantization).
+   *
+   * @param noise draws anew on every step of a training, and once per row in `evaluate`. Undefined in `encode`, `reconstruct`
+   *   and `score`, where what a row gives must not depend on its place or on the call: there stands in for the changed rows
+   *   whatever is best known of them without a draw, as their mean
+   */
+  prepare?(likelihood: L, x: Tensor, noise: NoiseSource | undefined): Tensor;
   /** `[batch, k]`, contributions whose sum over k is log p(x|z) in nats. */
   logDensity(likelihood: L, x: Tensor, head: Tensor, parameters: Parameters): Tensor;
   /** E[x|z], `[batch, size]`, in data space. */
@@ -56,7 +48,9 @@ export interface BernoulliOptions {
   /**
    * `"none"` (default) takes the data as they are: values between 0 and 1 count as probabilities, which gives the usual
    * cross-entropy but not a density; `"threshold"` makes values of at least ½ 1 and others 0; `"stochastic"` draws 0 or 1
-   * anew on every step, with the value as probability (Burda et al. 2015), and once per row in `evaluate`.
+   * anew on every step, with the value as probability (Burda et al. 2015), and once per row in `evaluate`. `encode`,
+   * `reconstruct` and `score` draw nothing: they see the probabilities, the means of the draws, at which log p(x|z) is its own
+   * mean over them.
    */
   readonly binarize?: "none" | "threshold" | "stochastic";
 }
@@ -70,9 +64,10 @@ defineLikelihood<Bernoulli>("bernoulli", {
   parse: (options) => ({ kind: "bernoulli", binarize: options.choice("binarize", ["none", "threshold", "stochastic"], "none") }),
   headShape: (_, input) => input,
   range: () => ({ low: 0, high: 1 }),
-  prepare: ({ binarize }, x) => {
-    if (binarize === "none") return x;
-    return binarize === "threshold" ? greaterEqual(x, 0.5) : less(uniform(x.shape, streams.binarization), x);
+  prepare: ({ binarize }, x, noise) => {
+    if (binarize === "threshold") return greaterEqual(x, 0.5);
+    // log p(x|z) is linear in x, so at the probabilities it is the mean over all binarizations.
+    return binarize === "none" || noise === undefined ? x : less(noise.uniform(x.shape), x);
   },
   // x log p + (1 − x) log(1 − p) with p = sigmoid(l) is x·l − softplus(l): finite for every finite logit.
   logDensity: (_, x, logits) => subtract(multiply(x, logits), softplus(logits)),

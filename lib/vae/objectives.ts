@@ -1,5 +1,14 @@
 import { mean, multiply, negate, subtract, sum, type Tensor } from "../graph/index.js";
-import { type Behaviour, type Fields, parseScheduled, Registry, type Schedule, scheduledValue, type Tagged } from "../nn/index.js";
+import {
+  type Behaviour,
+  type Fields,
+  type NoiseSource,
+  parseScheduled,
+  Registry,
+  type Schedule,
+  scheduledValue,
+  type Tagged,
+} from "../nn/index.js";
 import type { LatentDistribution } from "./posteriors.js";
 
 /** What training maximises, as frozen plain data. */
@@ -15,6 +24,8 @@ export interface ObjectiveContext {
   readonly posterior: LatentDistribution;
   /** The step counter, a float32 scalar from 0. */
   readonly step: Tensor;
+  /** Noise of the objective's own, new on every step and independent of what all other parts draw. */
+  readonly noise: NoiseSource;
   /** A new draw from the posterior, `[batch, latent]`. */
   sample(): Tensor;
   /** log p(x|z), `[batch]`. */

@@ -1,6 +1,5 @@
 import { add, clamp, exp, multiply, type Shape, slice, square, subtract, type Tensor } from "../graph/index.js";
-import { type Behaviour, type Fields, Registry, type Tagged } from "../nn/index.js";
-import type { Noise } from "./noise.js";
+import { type Behaviour, type Fields, type NoiseSource, Registry, type Tagged } from "../nn/index.js";
 
 /** The family of q(z|x), as frozen plain data. */
 export type Posterior = Tagged;
@@ -14,7 +13,7 @@ export interface LatentDistribution {
   /** `[batch, latent]`. */
   readonly standardDeviation: Tensor;
   /** A draw `[batch, latent]` through which gradients flow back to the distribution. */
-  sample(noise: Noise): Tensor;
+  sample(noise: NoiseSource): Tensor;
   /** `[batch, k]`, contributions whose sum over k is log q(z|x) in nats; k is `latent` where dimensions are independent. */
   logDensity(z: Tensor): Tensor;
 }

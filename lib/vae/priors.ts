@@ -1,6 +1,5 @@
 import { add, expm1, multiply, square, subtract, type Tensor } from "../graph/index.js";
-import { type Behaviour, type Fields, type ParameterSpec, Registry, type Tagged } from "../nn/index.js";
-import type { Noise } from "./noise.js";
+import { type Behaviour, type Fields, type NoiseSource, type ParameterSpec, Registry, type Tagged } from "../nn/index.js";
 import { isGaussian, type LatentDistribution } from "./posteriors.js";
 
 /** p(z), as frozen plain data. */
@@ -16,7 +15,7 @@ export interface PriorBehaviour<P extends Prior = Prior> extends Behaviour {
   /** `[batch, k]`, contributions whose sum over k is log p(z) in nats. */
   logDensity(prior: P, z: Tensor, parameters: Parameters): Tensor;
   /** `[rows, latent]` draws. */
-  sample(prior: P, rows: number, latent: number, noise: Noise, parameters: Parameters): Tensor;
+  sample(prior: P, rows: number, latent: number, noise: NoiseSource, parameters: Parameters): Tensor;
   /** KL(q ‖ p) in closed form as contributions `[batch, k]`; undefined for posteriors without one: then it is estimated. */
   kl?(prior: P, posterior: LatentDistribution, parameters: Parameters): Tensor | undefined;
 }
