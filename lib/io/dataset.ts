@@ -4,6 +4,7 @@ import { checkAttached } from "../graph/arguments.js";
 import { isFloat32Array, isInt32Array, isUint8Array, typedArrayName } from "../graph/kinds.js";
 import { checkShape, type Shape, sameShape, shapeInstead, showShape, sizeOf } from "../graph/tensor.js";
 import { type Batch, countRows, noRows, RowCollector } from "./collect.js";
+import { checkNames } from "./names.js";
 
 export type { Batch } from "./collect.js";
 
@@ -16,10 +17,12 @@ export interface Dataset {
   readonly shape: Shape;
   /** One class per row. */
   readonly labels?: Int32Array | undefined;
-  /** Names of the classes, by label. */
+  /** Names of the classes, by label, all different. */
   readonly labelNames?: readonly string[] | undefined;
-  /** Names of the values of a flat row. */
+  /** Names of the values of a row, all different, in the order of the values. */
   readonly columns?: readonly string[] | undefined;
+  /** What was subtracted from each column, and what divided it; for rows that were standardized. */
+  readonly standardization?: { readonly mean: Float32Array; readonly standardDeviation: Float32Array } | undefined;
   /** Where the rows came from, for messages. */
   readonly name: string;
 }
@@ -96,6 +99,8 @@ export function checkDataset(dataset: Dataset, operation: string): void {
   if (!Number.isSafeInteger(rows) || rows < 0) {
     throw new VaeError({ code: "argument", operation, expected: `the number of rows in ${name}`, received: describe(rows) });
   }
+  checkNames(operation, dataset.columns, `names of the values of a row of ${name}`, sizeOf(shape));
+  checkNames(operation, dataset.labelNames, `names of the classes of ${name}`);
   const values = rows * sizeOf(shape);
   if (data.length === values && (labels === undefined || labels.length === rows)) return;
   const withLabels = (count: number | undefined): string => (labels === undefined ? "" : ` and ${count} labels`);

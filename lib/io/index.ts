@@ -1,5 +1,6 @@
 export { checkFinite, checkRange, checkValues, type ValueRange } from "./check.js";
 export { type Checkpoint, type JsonValue, loadCheckpoint, saveCheckpoint } from "./checkpoint.js";
+export { concatenateDatasets } from "./concatenate.js";
 export type { CsvDataset, CsvOptions } from "./csv.js";
 export { type Batch, type DataSource, type Dataset, type ImmediateSource, isDataset, toDataset } from "./dataset.js";
 export { datasets } from "./datasets.js";
@@ -9,4 +10,4 @@ export { imageSheet, type Pixels, type Sheet, type SheetOptions, type SheetRows,
 export type { MnistOptions } from "./mnist.js";
 export type { NpyOptions, NpzOptions } from "./npy.js";
 export { readSafetensors, type Safetensors, type StoredTensor, writeSafetensors } from "./safetensors.js";
-export { concatenateDatasets, type RowRange, type SplitOptions, split, subset } from "./subset.js";
+export { type RowRange, type SplitOptions, split, subset } from "./subset.js";

@@ -103,48 +103,6 @@ export function split(dataset: Dataset, options: SplitOptions, ...surplus: never
   return [subset(dataset, order.subarray(wanted).sort()), subset(dataset, order.subarray(0, wanted).sort())];
 }
 
-/**
- * The rows of several data sets, one behind the other. Labels are kept when all have them.
- *
- * @throws VaeError `"argument"` for an empty list, `"shape"` for rows of different shapes, `"dtype"` for a mix of bytes and floats.
- */
-export function concatenateDatasets(datasets: readonly Dataset[], ...surplus: never[]): Dataset {
-  const operation = "concatenateDatasets";
-  noMore(operation, surplus);
-  if (!Array.isArray(datasets)) {
-    throw new VaeError({ code: "argument", operation, expected: "an array of data sets", received: describe(datasets) });
-  }
-  for (const dataset of datasets) checkDataset(dataset, operation);
-  const [first]: readonly Dataset[] = datasets;
-  if (first === undefined) throw new VaeError({ code: "argument", operation, expected: "at least one data set", received: "none" });
-  const bytes = isUint8Array(first.data);
-  for (const { name, shape, data } of datasets) {
-    if (shape.join() !== first.shape.join()) {
-      const expected = `rows of [${first.shape.join(", ")}], as in ${first.name}`;
-      throw new VaeError({ code: "shape", operation, problem: name, expected, received: `[${shape.join(", ")}]` });
-    }
-    if (isUint8Array(data) !== bytes) {
-      throw new VaeError({
-        code: "dtype",
-        operation,
-        problem: name,
-        expected: bytes ? "bytes" : "floats",
-        received: bytes ? "floats" : "bytes",
-      });
-    }
-  }
-  const rows = datasets.reduce((sum, dataset) => sum + dataset.rows, 0);
-  const data = bytes ? new Uint8Array(rows * sizeOf(first.shape)) : new Float32Array(rows * sizeOf(first.shape));
-  const labels = datasets.every((dataset) => dataset.labels !== undefined) ? new Int32Array(rows) : undefined;
-  let filled = 0;
-  for (const dataset of datasets) {
-    data.set(dataset.data, filled * sizeOf(first.shape));
-    if (labels !== undefined && dataset.labels !== undefined) labels.set(dataset.labels, filled);
-    filled += dataset.rows;
-  }
-  return { ...first, data, rows, labels, name: datasets.map(({ name }) => name).join(" + ") };
-}
-
 /** Fisher–Yates with the xorshift32 generator (Marsaglia 2003), seeded through the finalizer of MurmurHash3. */
 function permutation(length: number, seed: number): Uint32Array {
   let state = seed ^ 0x9e3779b9;

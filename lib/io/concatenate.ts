@@ -1,0 +1,128 @@
+import { describe, VaeError } from "../errors.js";
+import { noMore } from "../graph/arguments.js";
+import { isUint8Array } from "../graph/kinds.js";
+import { showShape, sizeOf } from "../graph/tensor.js";
+import { checkDataset, type Dataset } from "./dataset.js";
+import { columnOrder, copyColumns, reorderedStatistics } from "./names.js";
+
+const operation = "concatenateDatasets";
+
+/**
+ * The rows of several data sets, one behind the other, put together by name.
+ *
+ * - **Columns** are brought into the order of the first data set that names them; they must be the same ones. Rows without names
+ *   are taken as they are.
+ * - **Classes** keep their names: the numbers of the first data set stay, and names that come new behind it get the next numbers.
+ *   Either all data sets have labels or none, and either all of these have names for them or none.
+ *
+ * @throws VaeError `"argument"` for an empty list, `"shape"` for rows of different shapes, `"dtype"` for a mix of bytes and floats,
+ *   `"data"` for other columns, for labels or names of classes that only some have, for a label without a name, and for rows that
+ *   were standardized with different statistics.
+ */
+export function concatenateDatasets(datasets: readonly Dataset[], ...surplus: never[]): Dataset {
+  noMore(operation, surplus);
+  if (!Array.isArray(datasets)) {
+    throw new VaeError({ code: "argument", operation, expected: "an array of data sets", received: describe(datasets) });
+  }
+  for (const dataset of datasets) checkDataset(dataset, operation);
+  const [first]: readonly Dataset[] = datasets;
+  if (first === undefined) throw new VaeError({ code: "argument", operation, expected: "at least one data set", received: "none" });
+  const { columns, orders } = columnsOf(datasets);
+  checkRows(datasets, first);
+  checkStandardization(datasets, orders);
+  const rows = datasets.reduce((sum, dataset) => sum + dataset.rows, 0);
+  const size = sizeOf(first.shape);
+  const data = isUint8Array(first.data) ? new Uint8Array(rows * size) : new Float32Array(rows * size);
+  let offset = 0;
+  for (const [index, dataset] of datasets.entries()) {
+    const order = orders[index];
+    if (order === undefined) data.set(dataset.data, offset);
+    else copyColumns(dataset.data, data, order, { start: 0, end: dataset.rows, offset });
+    offset += dataset.rows * size;
+  }
+  const name = datasets.map((dataset) => dataset.name).join(" + ");
+  return { ...first, data, rows, ...labelsOf(datasets, rows), columns, name };
+}
+
+/** The columns of all, and where each data set has them; undefined where in place. */
+function columnsOf(datasets: readonly Dataset[]): { columns: Dataset["columns"]; orders: readonly (Int32Array | undefined)[] } {
+  const owner = datasets.find((dataset) => dataset.columns !== undefined);
+  const columns = owner?.columns;
+  const orders = datasets.map(({ columns: given, name }) =>
+    given === undefined || columns === undefined ? undefined : columnOrder(given, columns, { operation, name, owner: owner!.name }),
+  );
+  return { columns, orders };
+}
+
+function checkRows(datasets: readonly Dataset[], first: Dataset): void {
+  const bytes = isUint8Array(first.data);
+  for (const { name, shape, data } of datasets) {
+    if (shape.join() !== first.shape.join()) {
+      const expected = `rows of ${showShape(first.shape)}, as in ${first.name}`;
+      throw new VaeError({ code: "shape", operation, problem: name, expected, received: showShape(shape) });
+    }
+    if (isUint8Array(data) !== bytes) {
+      const [expected, received] = bytes ? ["bytes", "floats"] : ["floats", "bytes"];
+      throw new VaeError({ code: "dtype", operation, problem: name, expected: expected!, received: received! });
+    }
+  }
+}
+
+/** A value means the same in all rows only where the same was done to it. */
+function checkStandardization(datasets: readonly Dataset[], orders: readonly (Int32Array | undefined)[]): void {
+  const statistics = datasets.map((dataset, index) => {
+    const order = orders[index];
+    const { mean, standardDeviation } = (order === undefined ? dataset.standardization : reorderedStatistics(dataset, order)) ?? {};
+    return mean === undefined ? "" : `${mean.join()} ${standardDeviation?.join()}`;
+  });
+  const other = statistics.findIndex((text) => text !== statistics[0]);
+  if (other < 0) return;
+  throw new VaeError({
+    code: "data",
+    operation,
+    problem: `${datasets[other]!.name} was standardized otherwise than ${datasets[0]!.name}`,
+    expected: "the same mean and standard deviation of every column",
+    hint: "put the rows together as they are in the files, and standardize all of them at once with standardizer(training)",
+  });
+}
+
+function labelsOf(datasets: readonly Dataset[], rows: number): Pick<Dataset, "labels" | "labelNames"> {
+  if (datasets.every((dataset) => dataset.labels === undefined)) return { labels: undefined, labelNames: undefined };
+  shared(datasets, "labels", "labels");
+  shared(datasets, "labelNames", "names of classes");
+  const numbers = new Map<string, number>();
+  const labels = new Int32Array(rows);
+  let filled = 0;
+  for (const dataset of datasets) {
+    labels.set(renumbered(dataset, numbers), filled);
+    filled += dataset.rows;
+  }
+  return { labels, labelNames: datasets[0]!.labelNames === undefined ? undefined : [...numbers.keys()] };
+}
+
+/** Labels as numbers of the names of all data sets, to which the new names are added. */
+function renumbered({ labels, labelNames, name }: Dataset, numbers: Map<string, number>): ArrayLike<number> {
+  if (labelNames === undefined) return labels!;
+  for (const className of labelNames) if (!numbers.has(className)) numbers.set(className, numbers.size);
+  const numberOf = labelNames.map((className) => numbers.get(className)!);
+  return labels!.map((label, row) => {
+    const number = numberOf[label];
+    if (number !== undefined) return number;
+    const expected = `the number of one of ${labelNames.length} names of classes`;
+    throw new VaeError({ code: "data", operation, problem: `the label of row ${row} of ${name}`, expected, received: String(label) });
+  });
+}
+
+/** What all have or none; throws where only some do, since their rows would lose it or get another's. */
+function shared<Key extends "labels" | "labelNames">(datasets: readonly Dataset[], key: Key, what: string): Dataset[Key] {
+  const having = datasets.find((dataset) => dataset[key] !== undefined);
+  const lacking = datasets.find((dataset) => dataset[key] === undefined);
+  if (having === undefined || lacking === undefined) return having?.[key];
+  throw new VaeError({
+    code: "data",
+    operation,
+    problem: `${having.name} has ${what} and ${lacking.name} has none`,
+    expected: `${what} in all data sets or in none`,
+    hint: "leave the labels out of all of them with { ...dataset, labels: undefined, labelNames: undefined }",
+  });
+}
