@@ -5,6 +5,7 @@ import type { Shape } from "./graph/tensor.js";
 import { firstNotFinite } from "./io/check.js";
 import { type Checkpoint, type JsonValue, loadCheckpoint, saveCheckpoint } from "./io/checkpoint.js";
 import type { DataSource } from "./io/dataset.js";
+import { checkNames, type DataNames } from "./io/names.js";
 import type { StoredTensor } from "./io/safetensors.js";
 import { type EvaluateOptions, type Evaluation, evaluateRows, scoreRows } from "./learn/evaluate.js";
 import { slotStates, type Trainable, type TrainingState } from "./learn/state.js";
@@ -51,6 +52,10 @@ export interface TrainingStatus extends Readonly<TrainingState> {
  * calls queue up on the device, so inference may run while `fit` does. TypedArrays in and out, row-major; those that go in are
  * to be left alone until the promise resolves, see {@link DataSource}.
  *
+ * A model that was trained on a {@link Dataset} with column names knows them from then on ({@link Vae.columns}): a later data set
+ * with names may have the same columns in another order, and other columns are `"data"`. Rows without names are taken as they
+ * are. Labels are kept with a data set and never looked at by the model, so their classes may be others.
+ *
  * Every method throws or rejects with `VaeError` `"disposed"` after `dispose`, and with `"shape"`, `"dtype"`, `"data"` or
  * `"detached"` for data it cannot take.
  */
@@ -59,8 +64,8 @@ export class Vae implements AsyncDisposable, Disposable {
   #draws = 0;
 
   /** @internal */
-  constructor(architecture: Architecture, weights: Weights, state: TrainingState) {
-    this.#model = { architecture, weights, state, training: undefined };
+  constructor(architecture: Architecture, weights: Weights, state: TrainingState, names: DataNames = {}) {
+    this.#model = { architecture, weights, state, names, training: undefined };
   }
 
   /** What the model is made of: frozen JSON. */
@@ -86,6 +91,20 @@ export class Vae implements AsyncDisposable, Disposable {
   /** Steps made in all, the seed and the optimizer. */
   get training(): TrainingStatus {
     return { ...this.#model.state, seed: this.config.seed };
+  }
+
+  /**
+   * Names of a row's values, in the order in which the model takes and gives them; undefined until a training with data that have
+   * names. Every method brings the columns of a {@link Dataset} into this order; results have it too, whatever the order of the
+   * columns that went in.
+   */
+  get columns(): readonly string[] | undefined {
+    return this.#model.names.columns;
+  }
+
+  /** Names of the classes of the training data, where they had some: by label, new ones of later trainings behind the others. */
+  get labelNames(): readonly string[] | undefined {
+    return this.#model.names.labelNames;
   }
 
   /**
@@ -119,7 +138,7 @@ export class Vae implements AsyncDisposable, Disposable {
     return decode(this.#model, latents);
   }
 
-  /** E[x|z] at the mean of every row's posterior, laid out like the data. */
+  /** E[x|z] at the mean of every row's posterior, `rows × product(input)`, in the order of {@link Vae.columns}. */
   async reconstruct(data: DataSource, ...surplus: never[]): Promise<Float32Array> {
     noMore("reconstruct", surplus);
     return reconstruct(this.#model, data);
@@ -168,7 +187,7 @@ export class Vae implements AsyncDisposable, Disposable {
     const importanceSamples = fields.number("importanceSamples", { minimum: 0, integer: true }, 0);
     const request = { importanceSamples, seed: seedOf(fields, this.config.seed), signal: signalOf(fields), operation: "evaluate" };
     fields.finish();
-    return evaluateRows(this.#model, await ownRows(this.#model.architecture, data, "evaluate"), request);
+    return evaluateRows(this.#model, await ownRows(this.#model, data, "evaluate"), request);
   }
 
   /**
@@ -185,7 +204,7 @@ export class Vae implements AsyncDisposable, Disposable {
     const samples = fields.number("samples", { minimum: 1, integer: true }, 1);
     const request = { importanceSamples: 0, seed: seedOf(fields, this.config.seed), signal: undefined, operation: "score" };
     fields.finish();
-    return scoreRows(this.#model, await ownRows(this.#model.architecture, data, "score"), request, samples);
+    return scoreRows(this.#model, await ownRows(this.#model, data, "score"), request, samples);
   }
 
   /** Copies of all weights by name (`"encoder.0.weight"`), row-major; dense weights are `[inputs, units]`. */
@@ -223,6 +242,8 @@ export class Vae implements AsyncDisposable, Disposable {
   async save(path: string, ...surplus: never[]): Promise<void> {
     noMore("save", surplus);
     const { architecture, weights, state } = this.#model;
+    const { columns, labelNames } = this.#model.names;
+    const data = columns === undefined && labelNames === undefined ? {} : { data: json({ columns, labelNames }) };
     // A training may take up another optimizer meanwhile: the one saved is that of the slots there are when the reads are queued.
     let { optimizer, optimizerStart, scheduleStart } = state;
     const tensors = await weights.read(() => {
@@ -232,7 +253,7 @@ export class Vae implements AsyncDisposable, Disposable {
     checkWeights(architecture, tensors, "save");
     const training = json({ step: state.step, optimizer, optimizerStart, scheduleStart });
     const stored = new Map([...tensors].map(([name, { data, shape }]) => [name, { dtype: "float32" as const, data, shape }]));
-    await saveCheckpoint(path, { config: json(architecture.config), training, tensors: stored });
+    await saveCheckpoint(path, { config: json(architecture.config), training, ...data, tensors: stored });
   }
 
   /** The layers with their shapes and parameter counts, as a table to print. */
@@ -291,7 +312,7 @@ export async function load(path: string, options: PlacementOptions = {}, ...surp
   noMore("load", surplus, example);
   const { placement } = readPlacement("load", options, []);
   const checkpoint = await loadCheckpoint(path);
-  const { architecture, state } = readModel(path, checkpoint);
+  const { architecture, state, names } = readModel(path, checkpoint);
   const slots = new Map(
     slotNames(state.optimizer ?? { kind: "sgd", momentum: 0 }).flatMap((slot) =>
       architecture.trained.map((spec) => [slotState(spec.name, slot), spec] as const),
@@ -304,13 +325,14 @@ export async function load(path: string, options: PlacementOptions = {}, ...surp
     [...checkpoint.tensors].map(([name, tensor]) => [name, { data: floatsOf(path, name, tensor), shape: tensor.shape }]),
   );
   checkWeights(architecture, floats, `load ${path}`);
-  return new Vae(architecture, new Weights(architecture, placement, floats), state);
+  return new Vae(architecture, new Weights(architecture, placement, floats), state, names);
 }
 
 /** What a checkpoint says of its model; whatever is wrong there is wrong with the file. */
-function readModel(path: string, { config, training }: Required<Checkpoint>) {
+function readModel(path: string, { config, training, data }: Required<Checkpoint>) {
   try {
-    return { architecture: architectureOf(parseConfig(config, "config")), state: readState(training) };
+    const architecture = architectureOf(parseConfig(config, "config"));
+    return { architecture, state: readState(training), names: readNames(data, architecture) };
   } catch (cause) {
     if (!(cause instanceof VaeError)) throw cause;
     const problem = `${path}: the description of the model cannot be used: ${cause.message.split("\n", 1)[0]}`;
@@ -345,6 +367,17 @@ function readState(training: JsonValue): TrainingState {
   };
   fields.finish();
   return state;
+}
+
+/** Names of the data in a checkpoint; files of versions that did not keep them have none. */
+function readNames(data: JsonValue, { size }: Architecture): DataNames {
+  const operation = "data";
+  const fields = new Fields(operation, data ?? {});
+  const names = { columns: fields.raw("columns"), labelNames: fields.raw("labelNames") };
+  fields.finish();
+  checkNames(operation, names.columns, "names of the values of a row", size);
+  checkNames(operation, names.labelNames, "names of the classes");
+  return names as DataNames;
 }
 
 /** Throws `"data"` at the first weight that is not finite. Optimizer slots may be: a second moment that overflows stops its weight. */
@@ -396,6 +429,6 @@ function signalOf(fields: Fields): AbortSignal | undefined {
 }
 
 /** Plain data as JSON values; saving checks the numbers. */
-function json(value: VaeConfig | TrainingState): JsonValue {
+function json(value: VaeConfig | TrainingState | DataNames): JsonValue {
   return JSON.parse(JSON.stringify(value)) as JsonValue;
 }

@@ -11,7 +11,7 @@ interface EncodeOptions extends DataOptions, DeviceChoice {
 /** `node-vae encode` */
 export function encodeCommand(): Command {
   const command = addModelArgument(new Command("encode")).description(
-    "Write the latent mean of every row, an embedding, as CSV (with the row's class where the data have one) or NPY.",
+    "Write the latent mean of every row, an embedding, as CSV (with the row's class, by name, where the data have one) or NPY.",
   );
   addDataOptions(command)
     .option("-o, --out <file>", "file to write: .csv or .npy", "latents.csv")
@@ -37,7 +37,7 @@ async function encode(path: string, options: EncodeOptions): Promise<void> {
     await writeCsv(out, [
       { columns: numbered("mean", latent), values: mean },
       ...(deviations ? [{ columns: numbered("deviation", latent), values: standardDeviation }] : []),
-      ...(data.labels === undefined ? [] : [{ columns: ["label"], values: data.labels }]),
+      ...(data.labels === undefined ? [] : [{ columns: ["label"], values: data.labels, names: data.labelNames }]),
     ]);
   } else {
     const parts = deviations ? [mean, standardDeviation] : [mean];

@@ -1,6 +1,7 @@
 // What the commands have in common that ask a trained model something.
 import type { Command } from "commander";
 import { type Dataset, load, type Vae } from "../index.js";
+import { alignColumns, MODEL_COLUMNS } from "../io/names.js";
 import { openData } from "./data.js";
 import { type DataOptions, type DeviceChoice, placementOf } from "./options.js";
 
@@ -14,7 +15,8 @@ export function openModel(path: string, options: DeviceChoice): Promise<Vae> {
   return load(path, placementOf(options));
 }
 
-/** Loads rows for a model. */
-export function openDataFor(model: Vae, options: DataOptions): Promise<Dataset> {
-  return openData(options, model.config.input);
+/** Loads rows for a model, their columns in the model's order: what is written beside them fits. */
+export async function openDataFor(model: Vae, options: DataOptions): Promise<Dataset> {
+  const data = await openData(options, model.config.input);
+  return alignColumns(data, model.columns, "--data", MODEL_COLUMNS);
 }

@@ -47,6 +47,8 @@ export interface TablePart {
   readonly columns: readonly string[];
   /** rows × columns values, row-major. */
   readonly values: Pixels | Int32Array;
+  /** What the values are called, by number: written instead of the numbers. */
+  readonly names?: readonly string[] | undefined;
 }
 
 /** Writes parts side by side as CSV with a header line. Numbers keep all the digits that a float32 has. */
@@ -54,14 +56,16 @@ export async function writeCsv(path: string, parts: readonly TablePart[]): Promi
   const rows = parts[0]!.values.length / parts[0]!.columns.length;
   const lines = [parts.flatMap(({ columns }) => columns.map(quoted)).join(",")];
   for (let row = 0; row < rows; row++) {
-    lines.push(parts.map(({ columns, values }) => decimals(values.subarray(row * columns.length, (row + 1) * columns.length))).join(","));
+    lines.push(
+      parts.map(({ columns, values, names }) => cells(values.subarray(row * columns.length, (row + 1) * columns.length), names)).join(","),
+    );
   }
   await writeAtomically({ operation: "write CSV", path }, [Buffer.from(`${lines.join("\n")}\n`)]);
 }
 
 /** Nine significant digits tell any two float32 numbers apart; `Number` drops the zeros that say nothing. */
-function decimals(values: Pixels | Int32Array): string {
-  return Array.from(values, (value) => String(Number(value.toPrecision(9)))).join(",");
+function cells(values: Pixels | Int32Array, names: readonly string[] = []): string {
+  return Array.from(values, (value) => quoted(names[value] ?? String(Number(value.toPrecision(9))))).join(",");
 }
 
 function quoted(name: string): string {
@@ -91,13 +95,18 @@ export async function writeNpy(path: string, values: Float32Array, shape: Shape)
   await writeAtomically({ operation: "write NPY", path }, [header, body]);
 }
 
-/** Writes rows of a model's shape to a sheet, a table or an array, by the file's ending. */
-export async function writeRows(path: string, rows: Float32Array, shape: Shape): Promise<void> {
+/** Writes rows of a model's shape to a sheet, a table or an array, by the file's ending; a table with the names of its columns. */
+export async function writeRows(
+  path: string,
+  rows: Float32Array,
+  shape: Shape,
+  columns: readonly string[] = numbered("value", sizeOf(shape)),
+): Promise<void> {
   switch (outputKind(path, ["png", "csv", "npy"])) {
     case "png":
       return writeSheet(path, rows, shape);
     case "csv":
-      return writeCsv(path, [{ columns: numbered("value", sizeOf(shape)), values: rows }]);
+      return writeCsv(path, [{ columns, values: rows }]);
     case "npy":
       return writeNpy(path, rows, [rows.length / sizeOf(shape), ...shape]);
   }

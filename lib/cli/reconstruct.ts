@@ -40,6 +40,6 @@ async function reconstruct(path: string, options: ReconstructOptions): Promise<v
   const rows = await model.reconstruct(data);
   if (kind === "png") await writeSheet(out, { pairs: [data.data, rows] }, rowShape, SHEET_COLUMNS);
   else if (kind === "npy") await writeNpy(out, rows, [data.rows, ...rowShape]);
-  else await writeCsv(out, [{ columns: data.columns ?? numbered("value", rows.length / data.rows), values: rows }]);
+  else await writeCsv(out, [{ columns: model.columns ?? data.columns ?? numbered("value", rows.length / data.rows), values: rows }]);
   process.stdout.write(`wrote ${data.rows} reconstructions to ${out}\n`);
 }

@@ -35,6 +35,6 @@ async function sample(path: string, options: SampleOptions): Promise<void> {
   using model = await openModel(path, options);
   const rowShape = options.shape ?? model.config.input;
   if (kind === "png") imageShape(rowShape);
-  await writeRows(out, await model.sample(count, { seed, temperature }), rowShape);
+  await writeRows(out, await model.sample(count, { seed, temperature }), rowShape, model.columns);
   process.stdout.write(`wrote ${count} samples to ${out}\n`);
 }

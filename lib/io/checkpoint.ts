@@ -11,6 +11,8 @@ export interface Checkpoint {
   readonly config: JsonValue;
   /** How far its training is, to go on with the very same run; null when it was not trained. */
   readonly training?: JsonValue;
+  /** Names of the data that it was trained on; null where they had none. */
+  readonly data?: JsonValue;
   /** Weights and optimizer state, by name. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
 }
@@ -27,8 +29,8 @@ const KEY = "node-vae";
  *   when the file cannot be written.
  */
 export async function saveCheckpoint(path: string, checkpoint: Checkpoint, operation = "save"): Promise<void> {
-  const { config, training = null, tensors } = checkpoint;
-  const json = JSON.stringify({ version: VERSION, config, training }, (key, value: unknown) => {
+  const { config, training = null, data, tensors } = checkpoint;
+  const json = JSON.stringify({ version: VERSION, config, training, data }, (key, value: unknown) => {
     // JSON turns NaN and infinities into null without a word, and the model would come back as another one.
     if (typeof value === "number" && !Number.isFinite(value)) {
       throw new VaeError({
@@ -58,7 +60,7 @@ export async function loadCheckpoint(path: string, operation = "load"): Promise<
       hint: "load takes what model.save wrote; readSafetensors(path) reads weights of other programs",
     });
   }
-  const { version, config, training } = parse(text, () => fileError(source, `the "${KEY}" metadata are not a JSON object`));
+  const { version, config, training, data } = parse(text, () => fileError(source, `the "${KEY}" metadata are not a JSON object`));
   if (version !== VERSION) {
     throw fileError(source, "a checkpoint of an unknown version", {
       expected: `version ${VERSION}`,
@@ -67,7 +69,7 @@ export async function loadCheckpoint(path: string, operation = "load"): Promise<
     });
   }
   if (config === undefined) throw fileError(source, `the "${KEY}" metadata hold no config`);
-  return { config, training: training ?? null, tensors };
+  return { config, training: training ?? null, data: data ?? null, tensors };
 }
 
 function parse(text: string, error: () => VaeError): { readonly [key: string]: JsonValue } {

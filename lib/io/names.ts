@@ -23,6 +23,9 @@ export interface ColumnsInUse {
   readonly owner: string;
 }
 
+/** Whose columns those of a model are, in messages. */
+export const MODEL_COLUMNS = "the model's training data";
+
 /** Values that are moved between two turns of the event loop: about 5 ms. */
 const SLICE = 1 << 20;
 
@@ -94,7 +97,7 @@ export function alignColumns(
   operation: string,
   owner: string,
 ): Dataset | Promise<Dataset> {
-  const { columns, name } = dataset;
+  const { columns, name = "Dataset" } = dataset;
   if (wanted === undefined || columns === undefined) return dataset;
   const order = columnOrder(columns, wanted, { operation, name, owner });
   return order === undefined ? dataset : reordered(dataset, order, wanted);

@@ -2,11 +2,12 @@ import { setImmediate } from "node:timers/promises";
 import { VaeError } from "../errors.js";
 import { isPromise } from "../graph/kinds.js";
 import type { Dataset } from "../io/dataset.js";
+import type { DataNames } from "../io/names.js";
 import type { Optimizer } from "../nn/index.js";
 import { dtypeOf } from "../runtime/feed.js";
 import { extentOf, type RunRequest, type Session, type SessionResult } from "../runtime/session.js";
 import { DATA, probeGraph, type TrainingStep, trainingGraph } from "../vae/graph.js";
-import { checkRows } from "../vae/rows.js";
+import { checkRows, namesAfter } from "../vae/rows.js";
 import { checkIdle, type Trainable, takeUpOptimizer } from "./state.js";
 
 /** One native call should take about this long: progress and aborts feel immediate, and the calls cost nothing. */
@@ -47,6 +48,7 @@ export class TrainingRun {
   readonly #model: Trainable;
   readonly #options: RunOptions;
   readonly rows: number;
+  readonly #names: DataNames;
   #step: TrainingStep | undefined;
   #session: Session | undefined;
   #secondsPerStep = 0;
@@ -57,10 +59,11 @@ export class TrainingRun {
   #profiled = 0;
   #stopReason: { readonly reason: unknown } | undefined;
 
-  private constructor(model: Trainable, options: RunOptions, rows: number) {
+  private constructor(model: Trainable, options: RunOptions, dataset: Dataset) {
     this.#model = model;
     this.#options = options;
-    this.rows = rows;
+    this.rows = dataset.rows;
+    this.#names = namesAfter(model.names, dataset);
   }
 
   /**
@@ -106,7 +109,7 @@ export class TrainingRun {
       signal?.throwIfAborted();
       const dataset = await source;
       await checkRows(model.architecture, dataset, operation);
-      run = new TrainingRun(model, options, dataset.rows);
+      run = new TrainingRun(model, options, dataset);
       await run.#open(dataset);
       if (stopped !== undefined) throw stopped.reason;
       yield* body(run);
@@ -159,6 +162,7 @@ export class TrainingRun {
     if (result.status === "diverged") throw this.#diverged(result);
     state.step += result.completed;
     this.#unproven ||= result.completed > 0;
+    if (result.completed > 0) this.#model.names = this.#names;
     return result;
   }
 

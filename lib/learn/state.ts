@@ -1,4 +1,5 @@
 import { VaeError } from "../errors.js";
+import type { DataNames } from "../io/names.js";
 import { adam, type Optimizer, slotNames } from "../nn/index.js";
 import type { Architecture } from "../vae/architecture.js";
 import { slotState } from "../vae/graph.js";
@@ -21,6 +22,8 @@ export interface Trainable {
   readonly architecture: Architecture;
   readonly weights: Weights;
   readonly state: TrainingState;
+  /** Of the data it was trained on; set by the first step made with them. */
+  names: DataNames;
   /** What is training the model right now; at most one at a time. */
   training: { readonly operation: string; stop(reason: unknown): void } | undefined;
 }

@@ -1,5 +1,5 @@
 import { isAbortSignal, isPromise } from "../graph/kinds.js";
-import type { DataSource, Dataset } from "../io/dataset.js";
+import { type DataSource, type Dataset, isDataset } from "../io/dataset.js";
 import { Fields, type Optimizer, parseOptimizer } from "../nn/index.js";
 import { checkRows, ownRows } from "../vae/rows.js";
 import { type Evaluation, evaluateRows } from "./evaluate.js";
@@ -41,7 +41,7 @@ export interface TrainOptions {
 }
 
 export interface FitOptions extends TrainOptions {
-  /** Rows to evaluate after every epoch. */
+  /** Rows to evaluate after every epoch; columns with names are matched with those of the training data. */
   readonly validation?: DataSource;
   /** Called about seven times a second. Training waits for a promise that it returns, and ends where that rejects. */
   readonly onProgress?: (progress: Progress) => void | Promise<void>;
@@ -123,7 +123,8 @@ export async function fitModel(model: Trainable, source: DataSource, options: Fi
   model.weights.check(operation);
   // Taken up before the first await, so that what is copied is copied now; async, so that what one throws does not leave the
   // other's rejection to nobody.
-  const own = async (data: DataSource, name: string) => ownRows(model.architecture, data, name);
+  const columns = model.names.columns ?? (isDataset(source) ? source.columns : undefined);
+  const own = async (data: DataSource, name: string) => ownRows(model, data, name, columns);
   const sources = Promise.all([
     own(source, operation),
     validationSource === undefined ? undefined : own(validationSource, "fit validation"),
@@ -180,7 +181,7 @@ export function trainModel(model: Trainable, source: DataSource, options: Iterat
   const every = fields.number("every", { minimum: 1, integer: true }, 100);
   fields.finish();
   model.weights.check(operation);
-  const rows = ownRows(model.architecture, source, operation);
+  const rows = ownRows(model, source, operation);
   // A loop that is never entered must not end in an unhandled rejection; one that is entered awaits the promise itself.
   if (isPromise(rows)) rows.then(undefined, () => undefined);
   return TrainingRun.iterate(model, rows, run, async function* (training) {

@@ -6,6 +6,7 @@ import { checkAttached } from "../graph/arguments.js";
 import { isFloat32Array } from "../graph/kinds.js";
 import { checkValues } from "../io/check.js";
 import type { DataSource, Dataset } from "../io/dataset.js";
+import type { DataNames } from "../io/names.js";
 import { dtypeOf } from "../runtime/feed.js";
 import type { HostArray } from "../runtime/native.js";
 import type { SessionGraph } from "../runtime/session.js";
@@ -18,6 +19,8 @@ import type { Weights } from "./weights.js";
 export interface Inference {
   readonly architecture: Architecture;
   readonly weights: Weights;
+  /** What its training data were called. */
+  readonly names: DataNames;
 }
 
 /** q(z|x) of every row, `rows × latent` each, row-major. */
@@ -27,7 +30,7 @@ export interface Encoding {
 }
 
 export async function encode(model: Inference, source: DataSource): Promise<Encoding> {
-  return encodeRows(model, await ownRows(model.architecture, source, "encode"), "encode");
+  return encodeRows(model, await ownRows(model, source, "encode"), "encode");
 }
 
 async function encodeRows(model: Inference, dataset: Dataset, operation: string): Promise<Encoding> {
@@ -46,7 +49,7 @@ async function encodeRows(model: Inference, dataset: Dataset, operation: string)
 
 export async function reconstruct(model: Inference, source: DataSource): Promise<Float32Array> {
   const { architecture } = model;
-  const dataset = await ownRows(architecture, source, "reconstruct");
+  const dataset = await ownRows(model, source, "reconstruct");
   const dtype = dtypeOf(dataset.data);
   const { mean } = await runRows(model, dataset, {
     operation: "reconstruct",
@@ -122,7 +125,7 @@ export async function interpolate(
   const { architecture } = model;
   const [from, to] = await Promise.all(
     ends.map(async (end) => {
-      const dataset = await ownRows(architecture, end, operation);
+      const dataset = await ownRows(model, end, operation);
       if (dataset.rows === 1) return (await encodeRows(model, dataset, operation)).mean;
       throw new VaeError({ code: "shape", operation, expected: "one row at each end", received: `${dataset.rows} rows` });
     }),

@@ -2,19 +2,50 @@
 
 import { VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
-import { isUint8Array } from "../graph/kinds.js";
+import { isPromise, isUint8Array } from "../graph/kinds.js";
 import { checkValues } from "../io/check.js";
-import { type DataSource, type Dataset, toDataset } from "../io/dataset.js";
+import { checkDataset, type DataSource, type Dataset, isDataset, toDataset } from "../io/dataset.js";
+import { alignColumns, type DataNames, MODEL_COLUMNS, withColumns } from "../io/names.js";
 import type { Architecture } from "./architecture.js";
+import type { Inference } from "./infer.js";
 import { likelihoods } from "./likelihoods.js";
 
 /**
  * Rows of a caller's data. Typed arrays up to 8 MiB and rows in arrays are copied before this returns: what the caller does
  * with theirs after the call does not matter. Larger ones and a `Dataset` are used as they are; when their buffer is
  * transferred while it is needed, that is `"detached"`.
+ *
+ * The columns of a `Dataset` are brought into the order of the model's, by name; rows without names are taken as they are.
+ *
+ * @param columns the model's columns, where they are not known to the model yet
+ * @throws VaeError `"data"` for other columns than the model's
  */
-export function ownRows({ config }: Architecture, source: DataSource, operation: string): Dataset | Promise<Dataset> {
-  return toDataset(source, config.input, operation);
+export function ownRows(
+  { architecture, names }: Inference,
+  source: DataSource,
+  operation: string,
+  columns = names.columns,
+): Dataset | Promise<Dataset> {
+  const { input } = architecture.config;
+  const shaped = (rows: Dataset): Dataset | Promise<Dataset> => {
+    const dataset = toDataset(rows, input, operation);
+    return withColumns(dataset, columns, input);
+  };
+  if (!isDataset(source)) {
+    const rows = toDataset(source, input, operation);
+    return isPromise(rows) ? rows.then(shaped) : shaped(rows);
+  }
+  // Before the shape is looked at: what a column too few or too many is called says more than a number.
+  checkDataset(source, operation);
+  const aligned = alignColumns(source, columns, operation, MODEL_COLUMNS);
+  return isPromise(aligned) ? aligned.then(shaped) : shaped(aligned);
+}
+
+/** The names that a model has after it has learned from a data set: columns stay, classes that are new come behind those before. */
+export function namesAfter({ columns, labelNames }: DataNames, dataset: Dataset): DataNames {
+  const classes = dataset.labelNames === undefined ? labelNames : [...new Set([...(labelNames ?? []), ...dataset.labelNames])];
+  const owned = (list: readonly string[] | undefined) => (list === undefined ? undefined : Object.freeze([...list]));
+  return { columns: columns ?? owned(dataset.columns), labelNames: owned(classes) };
 }
 
 /** Throws `"data"` at the first value that is not finite or that the likelihood does not take. */
