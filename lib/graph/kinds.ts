@@ -58,6 +58,13 @@ export function isAbortSignal(value: unknown): value is AbortSignal {
   return typeof aborted === "boolean" && methods.every((method) => typeof method === "function");
 }
 
+/** True for a `URL`: an object that has the parts of an address. */
+export function isUrl(value: unknown): value is URL {
+  if (typeof value !== "object" || value === null) return false;
+  const { href, protocol, pathname } = value as Partial<URL>;
+  return typeof href === "string" && typeof protocol === "string" && typeof pathname === "string";
+}
+
 /** The message of whatever was thrown. */
 export function messageOf(thrown: unknown): string {
   const message = (thrown as { message?: unknown } | null | undefined)?.message;
