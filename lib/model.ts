@@ -5,6 +5,7 @@ import type { Shape } from "./graph/tensor.js";
 import { firstNotFinite } from "./io/check.js";
 import { type Checkpoint, type JsonValue, loadCheckpoint, saveCheckpoint } from "./io/checkpoint.js";
 import type { DataSource } from "./io/dataset.js";
+import { shownPath, sourceOf } from "./io/files.js";
 import { checkNames, type DataNames } from "./io/names.js";
 import type { StoredTensor } from "./io/safetensors.js";
 import { type EvaluateOptions, type Evaluation, evaluateRows, scoreRows } from "./learn/evaluate.js";
@@ -236,10 +237,13 @@ export class Vae implements AsyncDisposable, Disposable {
    * Saves weights, optimizer state and how far training is as one safetensors file, whose metadata hold the configuration
    * as JSON. A loaded model goes on with the very same run. During training the state between two native calls is saved.
    *
+   * `path` always holds either the old file or the whole new one, whose mode and owner are those of the old; a link is followed
+   * and stays. It may be a `file:` URL.
+   *
    * @throws VaeError `"file"` when the file cannot be written, `"data"` when the weights are not finite, as a training that
    *   diverges may leave them until its next step; the file that was there is kept.
    */
-  async save(path: string, ...surplus: never[]): Promise<void> {
+  async save(path: string | URL, ...surplus: never[]): Promise<void> {
     noMore("save", surplus);
     const { architecture, weights, state } = this.#model;
     const { columns, labelNames } = this.#model.names;
@@ -301,18 +305,19 @@ export function vae(options: VaeOptions & PlacementOptions, ...surplus: never[])
 }
 
 /**
- * Loads what `save` wrote. Nothing in the file is executed; kinds that users defined must be defined before.
+ * Loads what `save` wrote, from a path or a `file:` URL. Nothing in the file is executed; kinds that users defined must be defined before.
  *
  * @throws VaeError `"file"` for a file that is missing, truncated, damaged or not a checkpoint, or whose configuration cannot
  *   be made a model; `"architecture"` when its weights do not fit its configuration, `"data"` when they are not finite.
  */
-export async function load(path: string, options: PlacementOptions = {}, ...surplus: never[]): Promise<Vae> {
+export async function load(path: string | URL, options: PlacementOptions = {}, ...surplus: never[]): Promise<Vae> {
   const example = 'load("model.vae", { device: "cpu" })';
   if (!isRecord(options)) throw notOptions("load", options, example);
   noMore("load", surplus, example);
   const { placement } = readPlacement("load", options, []);
   const checkpoint = await loadCheckpoint(path);
-  const { architecture, state, names } = readModel(path, checkpoint);
+  const shown = shownPath(sourceOf("load", path).path);
+  const { architecture, state, names } = readModel(shown, checkpoint);
   const slots = new Map(
     slotNames(state.optimizer ?? { kind: "sgd", momentum: 0 }).flatMap((slot) =>
       architecture.trained.map((spec) => [slotState(spec.name, slot), spec] as const),
@@ -320,11 +325,11 @@ export async function load(path: string, options: PlacementOptions = {}, ...surp
   );
   const saved = { ...architecture, parameters: [...architecture.parameters, ...[...slots].map(([name, spec]) => ({ ...spec, name }))] };
   // Before anything of the declared size is allocated: a small file may declare weights of any size.
-  checkParameters(saved, checkpoint.tensors, `load ${path}`);
+  checkParameters(saved, checkpoint.tensors, `load ${shown}`);
   const floats = new Map(
-    [...checkpoint.tensors].map(([name, tensor]) => [name, { data: floatsOf(path, name, tensor), shape: tensor.shape }]),
+    [...checkpoint.tensors].map(([name, tensor]) => [name, { data: floatsOf(shown, name, tensor), shape: tensor.shape }]),
   );
-  checkWeights(architecture, floats, `load ${path}`);
+  checkWeights(architecture, floats, `load ${shown}`);
   return new Vae(architecture, new Weights(architecture, placement, floats), state, names);
 }
 

@@ -24,9 +24,9 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { beforeEach, describe, expect, test } from "vitest";
 import { writeCsv, writeNpy } from "../lib/cli/output.js";
-import { datasets, load, saveImages, vae } from "../lib/index.js";
+import { datasets, dense, load, saveImages, vae } from "../lib/index.js";
 import { checkReadable, checkWritable, openRegular, writeAtomically } from "../lib/io/files.js";
-import { writeSafetensors } from "../lib/io/index.js";
+import { loadCheckpoint, readSafetensors, saveCheckpoint, writeSafetensors } from "../lib/io/index.js";
 import { root as repository } from "./cli-helpers.js";
 import { failure, temporaryFolder } from "./io-helpers.js";
 
@@ -343,6 +343,63 @@ test("a name as long as the file system allows", async () => {
   const error = await failure("file", () => write(at("x".repeat(5000)), "x"));
   expect(error.message).toMatch(/a name of the path is too long/);
   expect(error.message.length).toBeLessThan(500);
+});
+
+describe("paths may be file: URLs", () => {
+  test("in every verb", async () => {
+    const url = (name: string): URL => new URL(encodeURIComponent(name), pathToFileURL(`${folder}/`));
+    using model = vae({ input: [4], latent: 1, encoder: [dense(2)], decoder: [dense(2)], likelihood: "bernoulli", device: "cpu" });
+    await model.save(url("a ü#%?.vae"));
+    (await load(url("a ü#%?.vae"))).dispose();
+    await writeNpy(at("x.npy"), Float32Array.of(1, 2), [2, 1]);
+    expect((await datasets.npy(url("x.npy"))).name).toBe(at("x.npy"));
+    writeFileSync(at("x.csv"), "a\n1\n");
+    expect((await datasets.csv(url("x.csv"))).name).toBe(at("x.csv"));
+    const idx = (name: string, rank: number, ...bytes: number[]) => writeFileSync(at(name), Uint8Array.of(0, 0, 8, rank, ...bytes));
+    idx("x.idx", 2, 0, 0, 0, 1, 0, 0, 0, 2, 7, 8);
+    idx("y.idx", 1, 0, 0, 0, 1, 5);
+    expect(await datasets.idx(url("x.idx"), { labels: url("y.idx") })).toMatchObject({ labels: Int32Array.of(5), name: at("x.idx") });
+    mkdirSync(at("pictures #1"));
+    await saveImages(new URL("pictures%20%231/x.png", pathToFileURL(`${folder}/`)), new Uint8Array(4), {
+      shape: [2, 2, 1],
+      scale: 1,
+      gap: 0,
+    });
+    expect(await datasets.images(url("pictures #1"), { size: [2, 2], channels: 1 })).toMatchObject({ rows: 1, name: at("pictures #1") });
+    await saveCheckpoint(url("c.vae"), { config: 1, tensors: new Map() });
+    expect((await loadCheckpoint(url("c.vae"))).config).toBe(1);
+    expect((await readSafetensors(url("c.vae"))).tensors.size).toBe(0);
+  });
+
+  test.each<[unknown, RegExp]>([
+    [new URL("http://example.org/m.vae"), /received "http:.*\n.*hint: download it first/],
+    [new URL("data:text/plain,1"), /expected the path of a file; received "data:.*\n.*hint: of URLs only those of files/],
+    [new URL("file://server/m.vae"), /\n.*hint: a file URL has no host/],
+    [new URL("file:///a%2Fb"), /\n.*hint: a \/ inside a name cannot be escaped/],
+    ["", /received ""/],
+    [Buffer.from("m.vae"), /received a Buffer/],
+    [7, /received 7/],
+    [undefined, /received undefined/],
+    [{ href: "file:///m.vae" }, /received \{/],
+  ])("%s is none", async (path, message) => {
+    for (const call of [load, datasets.csv, datasets.idx, datasets.npy, datasets.npz] as ((path: never) => Promise<unknown>)[]) {
+      expect((await failure("argument", () => call(path as never))).message).toMatch(message);
+    }
+    await failure("argument", () => datasets.images(path as never, { size: [1, 1] }));
+    await failure("argument", () => saveImages(path as never, new Uint8Array(1), { shape: [1, 1, 1] }));
+    using model = vae({ input: [1], latent: 1, encoder: [], decoder: [], likelihood: "bernoulli", device: "cpu", threads: 1 });
+    await failure("argument", () => model.save(path as never));
+  });
+
+  test("an address as a text says what to do", async () => {
+    expect((await failure("file", () => load("file:///m.vae"))).message).toMatch(
+      /hint: a text is taken as a path; for a URL pass new URL\(text\)/,
+    );
+    for (const path of ["a\0b", new URL("file:///a%00b")]) {
+      expect((await failure("file", () => load(path))).message).toMatch(/a\ufffdb: a path with a NUL character/);
+    }
+    expect((await failure("file", () => load("https://example.org/m.vae"))).message).toMatch(/hint: this is no path; download it first/);
+  });
 });
 
 describe("only regular files are read", () => {

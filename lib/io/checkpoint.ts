@@ -28,7 +28,7 @@ const KEY = "node-vae";
  * @throws VaeError `"argument"` for a number that JSON cannot hold, `"shape"` for data that do not fill their shape, `"file"`
  *   when the file cannot be written.
  */
-export async function saveCheckpoint(path: string, checkpoint: Checkpoint, operation = "save"): Promise<void> {
+export async function saveCheckpoint(path: string | URL, checkpoint: Checkpoint, operation = "save"): Promise<void> {
   const { config, training = null, data, tensors } = checkpoint;
   const json = JSON.stringify({ version: VERSION, config, training, data }, (key, value: unknown) => {
     // JSON turns NaN and infinities into null without a word, and the model would come back as another one.
@@ -51,7 +51,7 @@ export async function saveCheckpoint(path: string, checkpoint: Checkpoint, opera
  *
  * @throws VaeError `"file"` for a file that is missing, truncated, corrupt, not a checkpoint, or of an unknown version.
  */
-export async function loadCheckpoint(path: string, operation = "load"): Promise<Required<Checkpoint>> {
+export async function loadCheckpoint(path: string | URL, operation = "load"): Promise<Required<Checkpoint>> {
   const source = sourceOf(operation, path);
   const { tensors, metadata } = await readSafetensorsFor(operation, path);
   const text = metadata[KEY];

@@ -43,7 +43,7 @@ export interface CsvDataset extends Dataset {
  * @throws VaeError `"file"` naming file, line, column and the text of a cell that is no number, or what is wrong with the file;
  *   `"argument"` for columns that are not in it; `"data"` when no rows are left.
  */
-export async function csv(path: string, options: CsvOptions = {}): Promise<CsvDataset> {
+export async function csv(path: string | URL, options: CsvOptions = {}): Promise<CsvDataset> {
   const source = sourceOf("datasets.csv", path);
   const layout = readLayout(source.operation, options);
   const { header, missing, standardize } = layout;
@@ -56,7 +56,7 @@ export async function csv(path: string, options: CsvOptions = {}): Promise<CsvDa
     table.add(record, info.lines, missing);
   }
   if (table === undefined || table.rows === 0) throw noRows(source.operation);
-  return table.finish(missing, standardize, path);
+  return table.finish(missing, standardize, source.path);
 }
 
 /** Checked options, with their defaults. */

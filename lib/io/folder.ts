@@ -36,7 +36,7 @@ const AT_ONCE = 16;
  *
  * @throws VaeError `"file"` naming the file that cannot be decoded, or for a folder that is missing or without images.
  */
-export async function images(folder: string, options: ImagesOptions): Promise<Dataset> {
+export async function images(folder: string | URL, options: ImagesOptions): Promise<Dataset> {
   const source = sourceOf("datasets.images", folder, "folder");
   const { size, channels, labelled, recursive, resize } = readOptions(source.operation, options);
   const names = await listImages(source, recursive);
@@ -47,7 +47,7 @@ export async function images(folder: string, options: ImagesOptions): Promise<Da
   const data = new Uint8Array(names.length * sizeOf(shape));
 
   const decode = async (index: number) => {
-    const path = join(folder, names[index]!);
+    const path = join(source.path, names[index]!);
     try {
       const image = open(path).autoOrient().flatten({ background: "black" }).resize(width, height, { fit: resize, background: "black" });
       const pixels = await (channels === 1 ? image.greyscale() : image.toColourspace("srgb")).raw().toBuffer();
@@ -62,7 +62,7 @@ export async function images(folder: string, options: ImagesOptions): Promise<Da
     // All of them end before an error is passed on, and the first in order is the one reported.
     for (const result of await Promise.allSettled(batch)) if (result.status === "rejected") throw result.reason;
   }
-  return { data, rows: names.length, shape, ...classes, name: folder };
+  return { data, rows: names.length, shape, ...classes, name: source.path };
 }
 
 function readOptions(operation: string, options: ImagesOptions) {

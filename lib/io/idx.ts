@@ -11,7 +11,7 @@ import { fileError, readBytes, type Source, sourceOf } from "./files.js";
 /** What an IDX file is read with. */
 export interface IdxOptions {
   /** Path of the file with one label per row, IDX of rank 1, also gzipped. */
-  readonly labels?: string;
+  readonly labels?: string | URL;
 }
 
 /** The third byte of an IDX file. Values are big-endian. */
@@ -33,7 +33,7 @@ const ELEMENT_TYPES: Readonly<Record<number, ElementType>> = {
  *
  * @throws VaeError `"file"`, naming file, byte offset, what was expected there and what was found.
  */
-export async function idx(path: string, options: IdxOptions = {}): Promise<Dataset> {
+export async function idx(path: string | URL, options: IdxOptions = {}): Promise<Dataset> {
   const source = sourceOf("datasets.idx", path);
   const fields = new Fields(source.operation, options);
   const labels = fields.raw("labels");
@@ -45,8 +45,8 @@ export async function idx(path: string, options: IdxOptions = {}): Promise<Datas
     data: type === "uint8" ? decodeElements(values, type, "uint8") : decodeElements(values, type, "float32", false),
     rows,
     shape: rowShape.length === 2 ? [...rowShape, 1] : rowShape,
-    labels: labels === undefined ? undefined : await readLabels(sourceOf(source.operation, labels), rows, path),
-    name: path,
+    labels: labels === undefined ? undefined : await readLabels(sourceOf(source.operation, labels), rows, source.path),
+    name: source.path,
   };
 }
 

@@ -130,7 +130,7 @@ function paint(
  *
  * @throws VaeError `"file"` when it cannot be written.
  */
-export async function writePng(path: string, { width, height, channels, data }: Sheet, operation = "writePng"): Promise<void> {
+export async function writePng(path: string | URL, { width, height, channels, data }: Sheet, operation = "writePng"): Promise<void> {
   const target = sourceOf(operation, path);
   const open = await loadSharp(operation);
   const image = open(data, { raw: { width, height, channels } });
@@ -143,6 +143,6 @@ export async function writePng(path: string, { width, height, channels, data }: 
  *
  * @throws VaeError as the two do.
  */
-export async function saveImages(path: string, rows: SheetRows, options: SheetOptions): Promise<void> {
+export async function saveImages(path: string | URL, rows: SheetRows, options: SheetOptions): Promise<void> {
   await writePng(path, imageSheet(rows, options, "saveImages"), "saveImages");
 }

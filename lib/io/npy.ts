@@ -10,7 +10,7 @@ import { nameOption } from "./options.js";
 /** What an NPY file is read with. */
 export interface NpyOptions {
   /** Path of the NPY file with one whole number per row. */
-  readonly labels?: string;
+  readonly labels?: string | URL;
 }
 
 /** What an NPZ archive is read with. */
@@ -45,7 +45,7 @@ const ELEMENT_TYPES: Readonly<Record<string, ElementType>> = {
  *
  * @throws VaeError `"file"` for a file that is missing, truncated, of another kind or with an unknown element type.
  */
-export async function npy(path: string, options: NpyOptions = {}): Promise<Dataset> {
+export async function npy(path: string | URL, options: NpyOptions = {}): Promise<Dataset> {
   const source = sourceOf("datasets.npy", path);
   const fields = new Fields(source.operation, options);
   const labels = fields.raw("labels");
@@ -62,7 +62,7 @@ export async function npy(path: string, options: NpyOptions = {}): Promise<Datas
  *
  * @throws VaeError `"file"` as {@link npy} does, and for a name that is not in the archive, listing those that are.
  */
-export async function npz(path: string, options: NpzOptions = {}): Promise<Dataset> {
+export async function npz(path: string | URL, options: NpzOptions = {}): Promise<Dataset> {
   const source = sourceOf("datasets.npz", path);
   const fields = new Fields(source.operation, options);
   const key = nameOption(fields, "key");
@@ -79,11 +79,11 @@ export async function npz(path: string, options: NpzOptions = {}): Promise<Datas
     const bytes = members[`${name}.npy`] ?? members[name];
     if (bytes === undefined)
       throw fileError(source, `no array "${name}"`, { expected: `one of ${names.join(", ")}`, received: `"${name}"` });
-    const memberSource = { ...source, path: `${path}[${name}]` };
+    const memberSource = { ...source, path: `${source.path}[${name}]` };
     return { array: parseNpy(bytes, memberSource), source: memberSource };
   };
   const rows = member(chosen);
-  const dataset = { ...toRows(rows.array, rows.source), name: path };
+  const dataset = { ...toRows(rows.array, rows.source), name: source.path };
   if (labels === undefined) return dataset;
   const label = member(labels);
   return { ...dataset, labels: toLabels(label.array, dataset.rows, label.source) };

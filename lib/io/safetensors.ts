@@ -45,7 +45,11 @@ const MAX_HEADER_BYTES = 100_000_000;
  *
  * @throws VaeError `"shape"` when a tensor's data do not fill its shape, `"file"` when the file cannot be written.
  */
-export async function writeSafetensors(path: string, { tensors, metadata }: Safetensors, operation = "writeSafetensors"): Promise<void> {
+export async function writeSafetensors(
+  path: string | URL,
+  { tensors, metadata }: Safetensors,
+  operation = "writeSafetensors",
+): Promise<void> {
   await writeAtomically(sourceOf(operation, path), encodeSafetensors({ tensors, metadata }, operation));
 }
 
@@ -64,13 +68,13 @@ export async function writeSafetensors(path: string, { tensors, metadata }: Safe
  * await model.setParameters(weights);
  * ```
  */
-export async function readSafetensors(path: string, ...surplus: never[]): Promise<Safetensors> {
+export async function readSafetensors(path: string | URL, ...surplus: never[]): Promise<Safetensors> {
   noMore("readSafetensors", surplus);
   return readSafetensorsFor("readSafetensors", path);
 }
 
 /** {@link readSafetensors} for a verb, under whose name errors come. */
-export async function readSafetensorsFor(operation: string, path: string): Promise<Safetensors> {
+export async function readSafetensorsFor(operation: string, path: string | URL): Promise<Safetensors> {
   const source = sourceOf(operation, path);
   return decodeSafetensors(await readBytes(source), source);
 }
