@@ -5,10 +5,17 @@ import "./node-version.js";
 export { VaeError, type VaeErrorCode, type VaeErrorParts } from "./errors.js";
 export type { PaddingOption, Pair } from "./graph/index.js";
 export {
+  type BytesMeaning,
   concatenateDatasets,
   type DataSource,
   type Dataset,
   datasets,
+  type FromOptions,
+  type IdxOptions,
+  type ImagesOptions,
+  type MnistOptions,
+  type NpyOptions,
+  type NpzOptions,
   type SheetOptions,
   type SheetRows,
   type SplitOptions,

@@ -41,7 +41,8 @@ export function concatenateDatasets(datasets: readonly Dataset[], ...surplus: ne
     offset += dataset.rows * size;
   }
   const name = datasets.map((dataset) => dataset.name).join(" + ");
-  return { ...first, data, rows, ...labelsOf(datasets, rows), columns, name };
+  const bytes = datasets.find((dataset) => dataset.bytes !== undefined)?.bytes;
+  return { ...first, data, bytes, rows, ...labelsOf(datasets, rows), columns, name };
 }
 
 /** The columns of all, and where each data set has them; undefined where in place. */
@@ -56,7 +57,7 @@ function columnsOf(datasets: readonly Dataset[]): { columns: Dataset["columns"];
 
 function checkRows(datasets: readonly Dataset[], first: Dataset): void {
   const bytes = isUint8Array(first.data);
-  for (const { name, shape, data } of datasets) {
+  for (const { name, shape, data, bytes: meaning } of datasets) {
     if (shape.join() !== first.shape.join()) {
       const expected = `rows of ${showShape(first.shape)}, as in ${first.name}`;
       throw new VaeError({ code: "shape", operation, problem: name, expected, received: showShape(shape) });
@@ -64,6 +65,11 @@ function checkRows(datasets: readonly Dataset[], first: Dataset): void {
     if (isUint8Array(data) !== bytes) {
       const [expected, received] = bytes ? ["bytes", "floats"] : ["floats", "bytes"];
       throw new VaeError({ code: "dtype", operation, problem: name, expected: expected!, received: received! });
+    }
+    if (bytes && (meaning === "raw") !== (first.bytes === "raw")) {
+      const inWords = (raw: boolean): string => (raw ? "bytes that stand for themselves" : "bytes that stand for value / 255");
+      const [expected, received] = [inWords(first.bytes === "raw"), inWords(meaning === "raw")];
+      throw new VaeError({ code: "dtype", operation, problem: name, expected, received });
     }
   }
 }

@@ -3,6 +3,7 @@ import { describe, VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
 import { isFloat32Array, isInt32Array, isUint8Array, typedArrayName } from "../graph/kinds.js";
 import { checkShape, type Shape, sameShape, shapeInstead, showShape, sizeOf } from "../graph/tensor.js";
+import { type BytesMeaning, withRawAsFloats } from "./bytes.js";
 import { type Batch, countRows, noRows, RowCollector } from "./collect.js";
 import { checkNames } from "./names.js";
 
@@ -10,8 +11,13 @@ export type { Batch } from "./collect.js";
 
 /** Rows in memory: what every loader of `datasets` returns and every verb of a model takes. */
 export interface Dataset {
-  /** rows × product(shape) values, row-major. Bytes stand for value / 255 and are scaled natively. */
+  /** rows × product(shape) values, row-major. Bytes stand for value / 255 and are scaled natively, unless `bytes` says otherwise. */
   readonly data: Float32Array | Uint8Array;
+  /**
+   * What bytes stand for: `"scaled"`, value / 255; `"raw"`, the value itself, which loaders and verbs turn into float32. Left out
+   * it is `"scaled"`, except that training refuses bytes that are all 0 and 1. Floats always stand for themselves.
+   */
+  readonly bytes?: BytesMeaning | undefined;
   readonly rows: number;
   /** The shape of one row, images as `[height, width, channels]`. */
   readonly shape: Shape;
@@ -51,6 +57,7 @@ const COPIED_BYTES = 8 << 20;
  *   always used in place.
  * - A `Dataset` is used as it is. Its rows may be shaped otherwise as long as the values stand in the same order: `[784]`,
  *   `[28, 28]` and `[28, 28, 1]` are alike, `[3, 32, 32]` and `[32, 32, 3]` are not.
+ *   One of `bytes: "raw"` is copied into float32.
  * - Iterables are read to their end into memory that grows by half as needed, then trimmed. Async ones give a promise.
  * - Rows are bytes where all of them are `Uint8Array`s, else float32. The two may not be mixed: bytes are scaled by 1/255.
  *
@@ -87,7 +94,7 @@ export function checkDataset(dataset: Dataset, operation: string): void {
   if (!isDataset(dataset)) {
     throw new VaeError({ code: "argument", operation, expected: "a Dataset, as datasets.* load it", received: describe(dataset) });
   }
-  const { data, rows, shape, labels, name = UNNAMED } = dataset;
+  const { data, rows, shape, labels, bytes, name = UNNAMED } = dataset;
   if (!(isFloat32Array(data) || isUint8Array(data))) throw notValues(data, `the data of ${name}`, operation);
   checkAttached(operation, data, name);
   if (shapeInstead(shape) !== undefined) {
@@ -101,6 +108,9 @@ export function checkDataset(dataset: Dataset, operation: string): void {
   }
   checkNames(operation, dataset.columns, `names of the values of a row of ${name}`, sizeOf(shape));
   checkNames(operation, dataset.labelNames, `names of the classes of ${name}`);
+  if (bytes !== undefined && bytes !== "scaled" && bytes !== "raw") {
+    throw new VaeError({ code: "argument", operation, expected: `bytes of ${name} to be "scaled" or "raw"`, received: describe(bytes) });
+  }
   const values = rows * sizeOf(shape);
   if (data.length === values && (labels === undefined || labels.length === rows)) return;
   const withLabels = (count: number | undefined): string => (labels === undefined ? "" : ` and ${count} labels`);
@@ -143,7 +153,7 @@ function fromDataset(source: Dataset, shape: Shape, operation: string): Dataset 
     });
   }
   if (rows === 0) throw noRows(operation);
-  return source.name === name && sameShape(source.shape, shape) ? source : { ...source, name, shape };
+  return withRawAsFloats(source.name === name && sameShape(source.shape, shape) ? source : { ...source, name, shape });
 }
 
 function fromBatches(batches: Iterable<Batch>, shape: Shape, operation: string, name: string): Dataset {

@@ -1,21 +1,50 @@
+import { Fields } from "../graph/arguments.js";
+import { isPromise, isUint8Array } from "../graph/kinds.js";
 import type { Shape } from "../graph/tensor.js";
+import { type BytesMeaning, bytesOption, checkBytes, withRawAsFloats } from "./bytes.js";
 import { csv } from "./csv.js";
 import { type DataSource, type Dataset, type ImmediateSource, toDataset } from "./dataset.js";
 import { images } from "./folder.js";
 import { idx } from "./idx.js";
 import { mnist } from "./mnist.js";
-import { npy, npz } from "./npy.js";
+import { npy } from "./npy.js";
+import { npz } from "./npz.js";
+
+/** What rows are taken with. */
+export interface FromOptions {
+  /**
+   * What bytes stand for: `"scaled"`, value / 255; `"raw"`, the value itself, kept as float32 (four bytes per value). To be given
+   * where all bytes are 0 and 1; else the default is `"scaled"`. Floats always stand for themselves.
+   */
+  readonly bytes?: BytesMeaning;
+}
 
 /**
  * Rows of the given shape from a typed array, an array of rows, an iterable of batches or, as a promise, an async iterable
  * of batches. Typed arrays of up to 8 MiB are copied, larger ones are used in place: they are the data set's memory.
  *
- * @throws VaeError `"shape"`, `"data"`, `"dtype"`, `"detached"` or `"argument"`, saying which row or batch does not fit.
+ * @example
+ * ```ts
+ * const masks = datasets.from(zerosAndOnes, [64, 64, 1], { bytes: "raw" });
+ * ```
+ * @throws VaeError `"shape"`, `"data"`, `"dtype"`, `"detached"` or `"argument"`, saying which row or batch does not fit; `"data"`
+ *   for bytes that are all 0 and 1 where `bytes` is left out.
  */
-function from(source: ImmediateSource, shape: Shape): Dataset;
-function from(source: DataSource, shape: Shape): Dataset | Promise<Dataset>;
-function from(source: DataSource, shape: Shape): Dataset | Promise<Dataset> {
-  return toDataset(source, shape, "datasets.from");
+function from(source: ImmediateSource, shape: Shape, options?: FromOptions): Dataset;
+function from(source: DataSource, shape: Shape, options?: FromOptions): Dataset | Promise<Dataset>;
+function from(source: DataSource, shape: Shape, options: FromOptions = {}): Dataset | Promise<Dataset> {
+  const operation = "datasets.from";
+  const fields = new Fields(operation, options);
+  const bytes = bytesOption(fields);
+  fields.finish();
+  const meant = (dataset: Dataset): Dataset => {
+    if (!isUint8Array(dataset.data)) return dataset;
+    const told = bytes === undefined ? dataset : { ...dataset, bytes };
+    checkBytes(told, operation);
+    return withRawAsFloats({ ...told, bytes: told.bytes ?? "scaled" });
+  };
+  const dataset = toDataset(source, shape, operation);
+  return isPromise(dataset) ? dataset.then(meant) : meant(dataset);
 }
 
 /**

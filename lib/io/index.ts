@@ -1,13 +1,15 @@
+export { type BytesMeaning, checkBytesInSlices } from "./bytes.js";
 export { checkFinite, checkRange, checkValues, type ValueRange } from "./check.js";
 export { type Checkpoint, type JsonValue, loadCheckpoint, saveCheckpoint } from "./checkpoint.js";
 export { concatenateDatasets } from "./concatenate.js";
 export type { CsvDataset, CsvOptions } from "./csv.js";
 export { type Batch, type DataSource, type Dataset, type ImmediateSource, isDataset, toDataset } from "./dataset.js";
-export { datasets } from "./datasets.js";
+export { datasets, type FromOptions } from "./datasets.js";
 export type { ImagesOptions } from "./folder.js";
 export type { IdxOptions } from "./idx.js";
 export { imageSheet, type Pixels, type Sheet, type SheetOptions, type SheetRows, saveImages, writePng } from "./images.js";
 export type { MnistOptions } from "./mnist.js";
-export type { NpyOptions, NpzOptions } from "./npy.js";
+export type { NpyOptions } from "./npy.js";
+export type { NpzOptions } from "./npz.js";
 export { readSafetensors, type Safetensors, type StoredTensor, writeSafetensors } from "./safetensors.js";
 export { type RowRange, type SplitOptions, split, subset } from "./subset.js";

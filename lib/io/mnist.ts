@@ -2,6 +2,7 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { VaeError } from "../errors.js";
 import { Fields } from "../graph/arguments.js";
+import { type BytesMeaning, bytesOption } from "./bytes.js";
 import type { Dataset } from "./dataset.js";
 import { idx } from "./idx.js";
 import { subset } from "./subset.js";
@@ -12,6 +13,8 @@ export interface MnistOptions {
   readonly train?: boolean;
   /** Only the first so many. */
   readonly limit?: number;
+  /** What the bytes stand for: `"scaled"` (default), value / 255; `"raw"`, 0 to 255, as float32. */
+  readonly bytes?: BytesMeaning;
 }
 
 /**
@@ -24,10 +27,12 @@ export async function mnist(options: MnistOptions = {}): Promise<Dataset> {
   const fields = new Fields("datasets.mnist", options);
   const train = fields.boolean("train", true);
   const limited = fields.raw("limit") !== undefined;
+  const bytes = bytesOption(fields) ?? "scaled";
   fields.finish();
   const folder = join(packageFolder(), "data");
   const prefix = train ? "train" : "t10k";
-  const digits = await idx(join(folder, `${prefix}-images-idx3-ubyte`), { labels: join(folder, `${prefix}-labels-idx1-ubyte`) });
+  const labels = join(folder, `${prefix}-labels-idx1-ubyte`);
+  const digits = await idx(join(folder, `${prefix}-images-idx3-ubyte`), { labels, bytes });
   const named = { ...digits, name: train ? "MNIST training images" : "MNIST test images" };
   return limited ? subset(named, { end: fields.number("limit", { minimum: 1, maximum: digits.rows, integer: true }) }) : named;
 }

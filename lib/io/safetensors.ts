@@ -227,7 +227,10 @@ function decodeTensor({ name, type, shape, begin, end }: Range, values: Uint8Arr
     return { dtype, shape, data: decodeElements(bytes, type, dtype) };
   } catch (cause) {
     if (!(cause instanceof ElementRangeError)) throw cause;
-    throw fileError(source, `element ${cause.index} of tensor "${name}" does not fit an int32`, { received: String(cause.value), cause });
+    throw fileError(source, `element ${cause.index} of tensor "${name}" does not fit ${cause.dtype}`, {
+      received: String(cause.value),
+      cause,
+    });
   }
 }
 

@@ -1,0 +1,74 @@
+import { Fields } from "../graph/arguments.js";
+import { readLabels, readRows } from "./arrays.js";
+import { type BytesMeaning, bytesOption } from "./bytes.js";
+import type { Dataset } from "./dataset.js";
+import { fileError, readBytes, sourceOf } from "./files.js";
+import { byteLimit } from "./limits.js";
+import { readNpyHeader } from "./npy.js";
+import { nameOption } from "./options.js";
+import { openZipMember, readZipDirectory, shortName } from "./zip.js";
+
+/** What an NPZ archive is read with. */
+export interface NpzOptions {
+  /** Name of the array with the rows; may be left out where there is only one beside the labels. */
+  readonly key?: string;
+  /** Name of the array with one whole number per row. */
+  readonly labels?: string;
+  /**
+   * What `uint8` stands for: `"scaled"`, value / 255, which keeps one byte per value; `"raw"`, the value itself, as float32. To be
+   * given where all bytes are 0 and 1; else the default is `"scaled"`. Other element types always stand for themselves.
+   */
+  readonly bytes?: BytesMeaning;
+  /** The most bytes of memory that the rows may take; default 256 MiB, or ten times the archive where that is more. */
+  readonly maxBytes?: number;
+}
+
+/** Names that a message lists. */
+const MOST_NAMES = 12;
+
+/**
+ * Loads rows, and labels if asked for, from arrays of a NumPy `.npz` archive, compressed or not; other arrays stay packed. See
+ * `datasets.npy` for what becomes of the element types.
+ *
+ * @example
+ * ```ts
+ * const sprites = await datasets.npz("dsprites.npz", { key: "imgs", bytes: "raw", maxBytes: 13e9 });
+ * ```
+ * @throws VaeError as `datasets.npy` does; `"file"` for archives and arrays that are corrupt, encrypted or larger than
+ *   `maxBytes`, and for a name that is not in the archive, listing those that are.
+ */
+export async function npz(path: string | URL, options: NpzOptions = {}): Promise<Dataset> {
+  const source = sourceOf("datasets.npz", path);
+  const fields = new Fields(source.operation, options);
+  const key = nameOption(fields, "key");
+  const labels = nameOption(fields, "labels");
+  const bytes = bytesOption(fields);
+  let stored = 0;
+  const limit = byteLimit(fields, () => stored);
+  fields.finish();
+  const archive = await readBytes(source);
+  stored = archive.length;
+  const members = readZipDirectory(archive, source);
+  const names = [...members.keys()].map((name) => name.replace(/\.npy$/, ""));
+  const listed = (some: readonly string[]) =>
+    `${some.slice(0, MOST_NAMES).map(shortName).join(", ")}${some.length > MOST_NAMES ? ", …" : ""}`;
+  const others = names.filter((name) => name !== labels);
+  const chosen = key ?? (others.length === 1 ? others[0] : undefined);
+  if (chosen === undefined) {
+    const expected = `{ key } to be one of ${listed(others)}`;
+    throw fileError(source, "which array holds the rows?", { expected, received: "no key" });
+  }
+  const open = async (name: string) => {
+    const member = members.get(`${name}.npy`) ?? members.get(name);
+    const received = `"${shortName(name)}"`;
+    if (member === undefined) throw fileError(source, `no array ${received}`, { expected: `one of ${listed(names)}`, received });
+    const memberSource = { ...source, path: `${source.path}[${shortName(name)}]` };
+    const reader = openZipMember(archive, member, memberSource);
+    return { reader, header: await readNpyHeader(reader, memberSource), source: memberSource };
+  };
+  const rows = await open(chosen);
+  const dataset = { ...(await readRows(rows.reader, rows.header, { bytes, limit: limit() }, rows.source)), name: source.path };
+  if (labels === undefined) return dataset;
+  const label = await open(labels);
+  return { ...dataset, labels: await readLabels(label.reader, label.header, dataset.rows, label.source) };
+}
