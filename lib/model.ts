@@ -255,7 +255,7 @@ export class Vae implements AsyncDisposable, Disposable {
       return [...architecture.parameters.map(({ name }) => name), ...slotStates(weights)];
     }, "save");
     checkWeights(architecture, tensors, "save");
-    const training = json({ step: state.step, optimizer, optimizerStart, scheduleStart });
+    const training = json({ step: state.step, optimizer, optimizerStart, scheduleStart, bytes: state.bytes });
     const stored = new Map([...tensors].map(([name, { data, shape }]) => [name, { dtype: "float32" as const, data, shape }]));
     await saveCheckpoint(path, { config: json(architecture.config), training, ...data, tensors: stored });
   }
@@ -369,6 +369,7 @@ function readState(training: JsonValue): TrainingState {
     optimizerStart,
     // Files from before schedules had a start of their own read them from the optimizer's.
     scheduleStart: fields.number("scheduleStart", { ...count, maximum: step }, optimizerStart),
+    ...(fields.raw("bytes") === undefined ? {} : { bytes: fields.choice("bytes", ["scaled"]) }),
   };
   fields.finish();
   return state;

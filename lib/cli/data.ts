@@ -18,7 +18,8 @@ export async function openData(options: DataOptions, input?: Shape): Promise<Dat
 
 async function load(options: DataOptions, input: Shape | undefined): Promise<Dataset> {
   const { data: path } = options;
-  if (path === "mnist" || path === "mnist-test") return datasets.mnist({ train: path === "mnist" });
+  const bytes = options.bytes === undefined ? {} : { bytes: options.bytes };
+  if (path === "mnist" || path === "mnist-test") return datasets.mnist({ train: path === "mnist", ...bytes });
   switch (await kindOf(path)) {
     case "folder": {
       const [height = 64, width = 64, channels = 3] = input?.length === 3 ? input : [];
@@ -29,11 +30,11 @@ async function load(options: DataOptions, input: Shape | undefined): Promise<Dat
       });
     }
     case "idx":
-      return datasets.idx(path);
+      return datasets.idx(path, bytes);
     case "npy":
-      return datasets.npy(path);
+      return datasets.npy(path, bytes);
     case "npz":
-      return datasets.npz(path, options.key === undefined ? {} : { key: options.key });
+      return datasets.npz(path, { ...bytes, ...(options.key === undefined ? {} : { key: options.key }) });
     case "csv": {
       const { label, columns, header } = options;
       return datasets.csv(path, {

@@ -1,6 +1,7 @@
 // What several commands take: how an option's text becomes a value, and groups of options that belong together.
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Shape } from "../graph/index.js";
+import type { BytesMeaning } from "../io/index.js";
 import type { Precision } from "../runtime/native.js";
 
 /** A whole number of at least `minimum`. */
@@ -58,6 +59,7 @@ export interface DataOptions {
   readonly size?: readonly [height: number, width: number];
   readonly channels?: 1 | 3;
   readonly key?: string;
+  readonly bytes?: BytesMeaning;
   readonly label?: string;
   readonly columns?: readonly string[];
   readonly delimiter?: string;
@@ -73,6 +75,12 @@ export function addDataOptions(command: Command): Command {
     .option("--size <size>", "folder of images: height and width that all are brought to (default: the model's, or 64x64)", imageSize)
     .option("--channels <count>", "folder of images: 1 for grey, 3 for colour (default: the model's, or 3)", channelCount)
     .option("--key <name>", "NPZ: name of the array with the rows, where there are several")
+    .addOption(
+      new Option("--bytes <meaning>", "IDX, NPY, NPZ, images: bytes stand for value / 255, or for themselves (default: scaled)").choices([
+        "scaled",
+        "raw",
+      ]),
+    )
     .option("--label <column>", "CSV: column with the class of a row, which is no part of the data")
     .option("--columns <names>", "CSV: columns to use, with commas between them (default: all)", (text: string) => text.split(","))
     .option("--delimiter <character>", 'CSV: between the cells (default: ",", or a tab in .tsv files)')

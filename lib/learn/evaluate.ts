@@ -3,7 +3,7 @@ import type { Dataset } from "../io/dataset.js";
 import { dtypeOf } from "../runtime/feed.js";
 import { elboGraph, importanceGraph, prepareGraph } from "../vae/graph.js";
 import type { Inference } from "../vae/infer.js";
-import { batches, batchFor, checkRows, type RowBatch } from "../vae/rows.js";
+import { batches, batchFor, checkBytesAsTrained, checkRows, type RowBatch } from "../vae/rows.js";
 
 /** Means per sample in nats. */
 export interface Evaluation {
@@ -46,6 +46,7 @@ const ACTIVE_VARIANCE = 0.01;
 const IMPORTANCE_ROWS = 4096;
 
 export async function evaluateRows(model: Inference, dataset: Dataset, request: EvaluateRequest): Promise<Evaluation> {
+  await checkBytesAsTrained(model, dataset, request.operation);
   await checkRows(model.architecture, dataset, request.operation);
   const { rows } = dataset;
   const { reconstruction, kl, mean } = await elboParts(model, dataset, request, 0);
@@ -60,6 +61,7 @@ export async function evaluateRows(model: Inference, dataset: Dataset, request: 
 
 /** The negative ELBO of every row, the mean over `samples` draws of z. */
 export async function scoreRows(model: Inference, dataset: Dataset, request: EvaluateRequest, samples: number): Promise<Float32Array> {
+  await checkBytesAsTrained(model, dataset, request.operation);
   await checkRows(model.architecture, dataset, request.operation);
   const { rows } = dataset;
   const totals = new Float64Array(rows);

@@ -1,6 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { VaeError } from "../errors.js";
-import { isPromise } from "../graph/kinds.js";
+import { isPromise, isUint8Array } from "../graph/kinds.js";
+import { checkBytesInSlices } from "../io/bytes.js";
 import type { Dataset } from "../io/dataset.js";
 import type { DataNames } from "../io/names.js";
 import type { Optimizer } from "../nn/index.js";
@@ -108,9 +109,11 @@ export class TrainingRun {
     try {
       signal?.throwIfAborted();
       const dataset = await source;
+      await checkBytesInSlices(dataset, operation);
       await checkRows(model.architecture, dataset, operation);
       run = new TrainingRun(model, options, dataset);
       await run.#open(dataset);
+      model.state.bytes = isUint8Array(dataset.data) ? "scaled" : undefined;
       if (stopped !== undefined) throw stopped.reason;
       yield* body(run);
     } catch (error) {

@@ -15,6 +15,8 @@ export interface TrainingState {
   optimizerStart: number;
   /** The step at which the optimizer was given: its schedules count from here. */
   scheduleStart: number;
+  /** `"scaled"` where it was last trained on bytes, which stood for value / 255; undefined where those were floats. */
+  bytes?: "scaled" | undefined;
 }
 
 /** A model as training sees it. */

@@ -1,7 +1,7 @@
 import { isAbortSignal, isPromise } from "../graph/kinds.js";
 import { type DataSource, type Dataset, isDataset } from "../io/dataset.js";
 import { Fields, type Optimizer, parseOptimizer } from "../nn/index.js";
-import { checkRows, ownRows } from "../vae/rows.js";
+import { checkBytesAsTrained, checkRows, ownRows } from "../vae/rows.js";
 import { type Evaluation, evaluateRows } from "./evaluate.js";
 import { type Chunk, type ProfiledKernel, type RunOptions, TrainingRun } from "./run.js";
 import { checkIdle, type Trainable } from "./state.js";
@@ -135,7 +135,10 @@ export async function fitModel(model: Trainable, source: DataSource, options: Fi
     { ...run, profile },
     async (training) => {
       const [, validationRows] = await sources;
-      if (validationRows !== undefined) await checkRows(model.architecture, validationRows, "fit validation");
+      if (validationRows !== undefined) {
+        await checkBytesAsTrained(model, validationRows, "fit validation");
+        await checkRows(model.architecture, validationRows, "fit validation");
+      }
       const { steps, epochs, epochEnd } = planSteps(plan, training.rows, run.batchSize);
       const rate = new Rate();
       const records: EpochRecord[] = [];

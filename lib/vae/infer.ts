@@ -12,7 +12,7 @@ import type { HostArray } from "../runtime/native.js";
 import type { SessionGraph } from "../runtime/session.js";
 import type { Architecture } from "./architecture.js";
 import { decodeGraph, encodeGraph, reconstructGraph, sampleGraph } from "./graph.js";
-import { batches, batchFor, ownRows, resultRows } from "./rows.js";
+import { batches, batchFor, checkBytesAsTrained, ownRows, resultRows, type TrainedOn } from "./rows.js";
 import type { Weights } from "./weights.js";
 
 /** A model as inference sees it. */
@@ -21,6 +21,8 @@ export interface Inference {
   readonly weights: Weights;
   /** What its training data were called. */
   readonly names: DataNames;
+  /** What it was trained on. */
+  readonly state: Readonly<TrainedOn>;
 }
 
 /** q(z|x) of every row, `rows × latent` each, row-major. */
@@ -197,10 +199,12 @@ interface RowGraph {
 
 /** Runs rows through a graph of a fixed batch size; throws `"data"` at the first value that is not finite. */
 async function runRows(
-  { weights }: Inference,
+  model: Inference,
   dataset: Dataset,
   { operation, key, input, widths, graph }: RowGraph,
 ): Promise<Record<string, Float32Array>> {
+  const { weights } = model;
+  await checkBytesAsTrained(model, dataset, operation);
   await checkValues(dataset, undefined, operation);
   const { data, rows } = dataset;
   const size = data.length / rows;

@@ -3,6 +3,7 @@
 import { VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
 import { isPromise, isUint8Array } from "../graph/kinds.js";
+import { checkBytesInSlices } from "../io/bytes.js";
 import { checkValues } from "../io/check.js";
 import { checkDataset, type DataSource, type Dataset, isDataset, toDataset } from "../io/dataset.js";
 import { alignColumns, type DataNames, MODEL_COLUMNS, withColumns } from "../io/names.js";
@@ -51,6 +52,20 @@ export function namesAfter({ columns, labelNames }: DataNames, dataset: Dataset)
 /** Throws `"data"` at the first value that is not finite or that the likelihood does not take. */
 export async function checkRows({ config }: Architecture, dataset: Dataset, operation: string): Promise<void> {
   await checkValues(dataset, likelihoods.of(config.likelihood).range?.(config.likelihood), operation);
+}
+
+/** What a model knows of the rows that it was last trained on. */
+export interface TrainedOn {
+  /** `"scaled"` where they were bytes, which stood for value / 255; undefined where they were floats, or there were none yet. */
+  readonly bytes?: "scaled" | undefined;
+}
+
+/**
+ * Throws `"data"` for bytes that are all 0 and 1, unless it is said what they stand for. A model that was trained on bytes has been
+ * told: to such a model they are the rows of dark images.
+ */
+export async function checkBytesAsTrained({ state }: { readonly state: TrainedOn }, dataset: Dataset, operation: string): Promise<void> {
+  if (state.bytes !== "scaled") await checkBytesInSlices(dataset, operation);
 }
 
 /** Room for `rows` results of `width` values each; `"argument"` where there is none. */
