@@ -1,4 +1,5 @@
 // The addon's surface, function by function as lib/runtime/native.ts types it. N-API lives here and in addon_*.cc.
+#include <iterator>
 #include <thread>
 #include <utility>
 
@@ -11,6 +12,16 @@ namespace nodevae {
 namespace {
 
 constexpr int64_t kMaxThreads = 1024;
+
+using Function = Napi::Value (*)(Napi::Env, const Napi::CallbackInfo&);
+
+// What Node calls for a function or a getter of ours.
+template <Function function> napi_value exported(napi_env env, napi_callback_info raw) noexcept {
+  return guarded(env, [&]() -> napi_value {
+    const Napi::CallbackInfo info(env, raw);
+    return function(env, info);
+  });
+}
 
 // --- what there is ---
 
@@ -49,7 +60,9 @@ Napi::Value info(Napi::Env env, const Napi::CallbackInfo&) {
   result["tiers"] = to_names(env, cpu_available_tiers());
   result["tier"] = Napi::String::New(env, choose_tier(""));
   result["processors"] = Napi::Number::New(env, std::thread::hardware_concurrency());
-  result.DefineProperty(Napi::PropertyDescriptor::Accessor<cuda_info_property>("cuda", napi_enumerable));
+  const napi_property_descriptor cuda{"cuda",  nullptr, nullptr,         exported<cuda_info_property>,
+                                      nullptr, nullptr, napi_enumerable, nullptr};
+  if (napi_define_properties(env, result, 1, &cuda) != napi_ok) throw Napi::Error::New(env);
   return result;
 }
 
@@ -115,8 +128,8 @@ std::shared_ptr<BufferHandle> open_buffer(Napi::Value value) {
 
 class WriteJob : public PromiseJob {
 public:
-  WriteJob(Napi::Env env, std::shared_ptr<Resident> resident, size_t offset, const char* data, size_t bytes)
-      : PromiseJob(env), resident_(std::move(resident)), offset_(offset), data_(AlignedMemory::copy_of(data, bytes)) {}
+  WriteJob(std::shared_ptr<Resident> resident, size_t offset, const char* data, size_t bytes)
+      : resident_(std::move(resident)), offset_(offset), data_(AlignedMemory::copy_of(data, bytes)) {}
 
 protected:
   void work(Pool&, const std::atomic<bool>&) override {
@@ -140,14 +153,13 @@ Napi::Value write(Napi::Env env, const Napi::CallbackInfo& info) {
     throw Failure{"shape", std::to_string(array.elements) + " elements at " + std::to_string(offset) +
                                " do not fit into a resident of " + std::to_string(resident.elements)};
   const size_t size = dtype_size(resident.dtype);
-  return buffer->context->enqueue(env,
-                                  std::make_unique<WriteJob>(env, buffer->resident, static_cast<size_t>(offset) * size,
-                                                             array.data, array.elements * size));
+  return buffer->context->enqueue(env, std::make_unique<WriteJob>(buffer->resident, static_cast<size_t>(offset) * size,
+                                                                  array.data, array.elements * size));
 }
 
 class ReadJob : public PromiseJob {
 public:
-  ReadJob(Napi::Env env, std::shared_ptr<Resident> resident) : PromiseJob(env), resident_(std::move(resident)) {}
+  explicit ReadJob(std::shared_ptr<Resident> resident) : resident_(std::move(resident)) {}
 
 protected:
   void work(Pool&, const std::atomic<bool>&) override {
@@ -165,7 +177,7 @@ private:
 
 Napi::Value read(Napi::Env env, const Napi::CallbackInfo& info) {
   const auto buffer = open_buffer(info[0]);
-  return buffer->context->enqueue(env, std::make_unique<ReadJob>(env, buffer->resident));
+  return buffer->context->enqueue(env, std::make_unique<ReadJob>(buffer->resident));
 }
 
 // --- sessions ---
@@ -220,9 +232,8 @@ Napi::Value memory(Napi::Env env, const Napi::CallbackInfo& info) {
 
 class RunJob : public PromiseJob {
 public:
-  RunJob(Napi::Env env, std::shared_ptr<Session> session, RunRequest request)
-      : PromiseJob(env), control(std::make_shared<RunControl>()), session_(std::move(session)),
-        request_(std::move(request)) {}
+  RunJob(std::shared_ptr<Session> session, RunRequest request)
+      : control(std::make_shared<RunControl>()), session_(std::move(session)), request_(std::move(request)) {}
   const std::shared_ptr<RunControl> control;
 
 protected:
@@ -240,8 +251,6 @@ protected:
       const BufferSpec& buffer = plan.buffers[static_cast<size_t>(plan.outputs[i])];
       outputs[i] = from_bytes(env, buffer.dtype, outcome_.outputs[i].data(), static_cast<size_t>(buffer.elements));
     }
-    Napi::Float64Array profile = Napi::Float64Array::New(env, outcome_.profile.size());
-    for (size_t i = 0; i < outcome_.profile.size(); ++i) profile[i] = outcome_.profile[i];
     Napi::Object result = Napi::Object::New(env);
     result["outputs"] = outputs;
     result["terms"] = from_bytes(env, DType::float32, outcome_.terms.data(), outcome_.terms.size());
@@ -250,7 +259,7 @@ protected:
     result["divergedStep"] = number(outcome_.diverged_step);
     result["divergedTerm"] = number(outcome_.diverged_term);
     result["restoredStep"] = number(outcome_.restored_step);
-    result["profile"] = profile;
+    result["profile"] = from_doubles(env, outcome_.profile);
     return result;
   }
 
@@ -288,41 +297,41 @@ RunRequest to_request(const Plan& plan, Napi::Value value) {
 
 Napi::Value run(Napi::Env env, const Napi::CallbackInfo& info) {
   const auto handle = open_session(info[0]);
-  auto job = std::make_unique<RunJob>(env, handle->session, to_request(handle->session->plan(), info[1]));
-  const auto control = job->control;
-  const Napi::Promise promise = handle->context->enqueue(env, std::move(job));
-  handle->context->add_run(handle->session.get(), control);
-  return promise;
+  auto job = std::make_unique<RunJob>(handle->session, to_request(handle->session->plan(), info[1]));
+  handle->context->add_run(handle->session.get(), job->control);
+  return handle->context->enqueue(env, std::move(job));
 }
 
 // --- the module ---
 
-using Function = Napi::Value (*)(Napi::Env, const Napi::CallbackInfo&);
-
-template <Function function> Napi::Value exported(const Napi::CallbackInfo& info) {
-  return guarded(info.Env(), [&] { return function(info.Env(), info); });
+napi_property_descriptor method(const char* name, napi_callback callback) {
+  return {name, nullptr, callback, nullptr, nullptr, nullptr, napi_default_jsproperty, nullptr};
 }
 
-Napi::Object initialize(Napi::Env env, Napi::Object exports) {
-  exports["info"] = Napi::Function::New<exported<info>>(env, "info");
-  exports["openContext"] = Napi::Function::New<exported<open_context_>>(env, "openContext");
-  exports["closeContext"] = Napi::Function::New<exported<close_context>>(env, "closeContext");
-  exports["allocate"] = Napi::Function::New<exported<allocate>>(env, "allocate");
-  exports["release"] = Napi::Function::New<exported<release>>(env, "release");
-  exports["write"] = Napi::Function::New<exported<write>>(env, "write");
-  exports["read"] = Napi::Function::New<exported<read>>(env, "read");
-  exports["compile"] = Napi::Function::New<exported<compile>>(env, "compile");
-  exports["disposeSession"] = Napi::Function::New<exported<dispose_session>>(env, "disposeSession");
-  exports["run"] = Napi::Function::New<exported<run>>(env, "run");
-  exports["stop"] = Napi::Function::New<exported<stop>>(env, "stop");
-  exports["memory"] = Napi::Function::New<exported<memory>>(env, "memory");
-  exports["lowerCuda"] = Napi::Function::New<exported<lower_cuda>>(env, "lowerCuda");
-  exports["probe"] = Napi::Function::New<exported<probe>>(env, "probe");
+napi_value initialize(napi_env env, napi_value exports) {
+  const napi_property_descriptor functions[] = {
+      method("info", exported<info>),
+      method("openContext", exported<open_context_>),
+      method("closeContext", exported<close_context>),
+      method("allocate", exported<allocate>),
+      method("release", exported<release>),
+      method("write", exported<write>),
+      method("read", exported<read>),
+      method("compile", exported<compile>),
+      method("disposeSession", exported<dispose_session>),
+      method("run", exported<run>),
+      method("stop", exported<stop>),
+      method("memory", exported<memory>),
+      method("lowerCuda", exported<lower_cuda>),
+      method("probe", exported<probe>),
+  };
+  if (napi_define_properties(env, exports, std::size(functions), functions) != napi_ok) throw Napi::Error::New(env);
   return exports;
 }
 
 } // namespace
 } // namespace nodevae
 
-static Napi::Object initialize_module(Napi::Env env, Napi::Object exports) { return nodevae::initialize(env, exports); }
-NODE_API_MODULE(node_vae, initialize_module)
+NAPI_MODULE_INIT() {
+  return nodevae::guarded(env, [&] { return nodevae::initialize(env, exports); });
+}

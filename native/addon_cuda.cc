@@ -69,8 +69,7 @@ constexpr const char* kAbsent = "this build has no CUDA backend: it was made wit
 
 } // namespace
 
-Napi::Value cuda_info_property(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
+Napi::Value cuda_info_property(Napi::Env env, const Napi::CallbackInfo&) {
   Napi::Object result = Napi::Object::New(env);
   Napi::Array devices = Napi::Array::New(env);
   std::string problem;

@@ -10,7 +10,7 @@
 namespace nodevae {
 
 // The property `cuda` of info(). Asks the driver when it is read, once per process; makes no context.
-Napi::Value cuda_info_property(const Napi::CallbackInfo& info);
+Napi::Value cuda_info_property(Napi::Env env, const Napi::CallbackInfo& info);
 
 // "cuda:0", ... Throws Failure.
 std::shared_ptr<Device> open_cuda_device(const std::string& name, const std::string& precision);

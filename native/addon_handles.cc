@@ -1,37 +1,44 @@
 #include "addon_handles.h"
 
 #include <algorithm>
-#include <exception>
+#include <system_error>
+#include <utility>
 
 namespace nodevae {
 
 void PromiseJob::execute(Pool& pool, const std::atomic<bool>& abandon) noexcept {
   try {
     work(pool, abandon);
-  } catch (const std::bad_alloc&) {
-    problem_ = "out of memory";
-  } catch (const std::exception& error) {
-    problem_ = error.what();
   } catch (...) {
-    problem_ = "unknown fault";
+    problem_ = std::current_exception();
   }
 }
 
-void PromiseJob::settle(Napi::Env env) {
+Napi::Promise PromiseJob::promise(Napi::Env env) {
+  napi_value promise = nullptr;
+  if (napi_create_promise(env, &deferred_, &promise) != napi_ok) throw Napi::Error::New(env);
+  return Napi::Promise(env, promise);
+}
+
+// Node may call this while it ends the environment (worker.terminate(), process.exit() beside a worker). Then no call
+// does anything but fail, and there is nobody to await the promise.
+void PromiseJob::settle(Napi::Env env) noexcept {
+  napi_value value = nullptr;
   try {
-    if (problem_.empty())
-      deferred.Resolve(result(env));
-    else
-      deferred.Reject(to_error(env, {"native", problem_}).Value());
-  } catch (const Napi::Error& error) { // no memory for the result
-    deferred.Reject(error.Value());
+    if (problem_) std::rethrow_exception(problem_);
+    value = result(env);
+    napi_resolve_deferred(env, deferred_, value);
+  } catch (...) { // the job's fault, or no memory for its result
+    value = current_error(env);
+    if (value != nullptr) napi_reject_deferred(env, deferred_, value);
   }
 }
 
 namespace {
 
-// On the JavaScript thread, once per finished job; with a null env when the environment has gone down meanwhile.
-void settle_job(napi_env env, napi_value, void* context, void* data) {
+// On the JavaScript thread, once per finished job; with a null env when the environment has gone down meanwhile. The
+// channel may then be gone as well.
+void settle_job(napi_env env, napi_value, void* context, void* data) noexcept {
   const std::unique_ptr<PromiseJob> job(static_cast<PromiseJob*>(data));
   if (env == nullptr) return;
   Channel& channel = *static_cast<Channel*>(context);
@@ -41,42 +48,45 @@ void settle_job(napi_env env, napi_value, void* context, void* data) {
 
 // worker.terminate() and the end of a process come here: the thread must be gone before its environment is. Runs
 // before the clean-up of the thread-safe function, which was registered earlier.
-void clean_up(void* data) {
+void clean_up(void* data) noexcept {
   Channel& channel = *static_cast<Channel*>(data);
   channel.cleaned_up = true;
-  channel.queue->abandon();
-  channel.queue->join();
+  channel.queue.abandon();
+  channel.queue.join();
 }
 
 // The thread has let go of the thread-safe function, so it is ending: this join does not wait.
-void finalize_channel(napi_env env, void* data, void*) {
+void finalize_channel(napi_env env, void* data, void*) noexcept {
   const std::unique_ptr<std::shared_ptr<Channel>> channel(static_cast<std::shared_ptr<Channel>*>(data));
   if (!(*channel)->cleaned_up) napi_remove_env_cleanup_hook(env, clean_up, channel->get());
-  (*channel)->queue->join();
+  (*channel)->queue.join();
 }
 
 } // namespace
 
 void ContextHandle::start(Napi::Env env) {
-  auto channel = std::make_shared<Channel>();
-  channel->queue = std::make_shared<Queue>(threads);
+  auto channel = std::make_shared<Channel>(threads);
   auto owned = std::make_unique<std::shared_ptr<Channel>>(channel);
   if (napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "node-vae"), 0, 1, owned.get(),
                                       finalize_channel, channel.get(), settle_job, &channel->function) != napi_ok)
     throw Failure{"native", "no thread-safe function could be made"};
   owned.release();
-  napi_unref_threadsafe_function(env, channel->function);
-  napi_add_env_cleanup_hook(env, clean_up, channel.get());
   const napi_threadsafe_function function = channel->function;
+  napi_unref_threadsafe_function(env, function);
   try {
-    channel->queue->start(
+    if (napi_add_env_cleanup_hook(env, clean_up, channel.get()) != napi_ok)
+      throw Failure{"native", "the end of the environment could not be waited for"};
+    channel->queue.start(
         [function](std::unique_ptr<Job> job) {
           if (napi_call_threadsafe_function(function, job.get(), napi_tsfn_nonblocking) == napi_ok) job.release();
         },
         [function] { napi_release_threadsafe_function(function, napi_tsfn_release); });
-  } catch (const std::exception& error) {
+  } catch (const std::system_error& error) {
     napi_release_threadsafe_function(function, napi_tsfn_release);
     throw Failure{"native", std::string("no thread could be started: ") + error.what()};
+  } catch (...) {
+    napi_release_threadsafe_function(function, napi_tsfn_release);
+    throw;
   }
   channel_ = std::move(channel);
 }
@@ -85,15 +95,15 @@ Napi::Promise ContextHandle::enqueue(Napi::Env env, std::unique_ptr<PromiseJob> 
   if (closed_) throw Failure{"disposed", "the device is closed"};
   if (!channel_) start(env);
   if (channel_->cleaned_up) throw Failure{"disposed", "the environment is going down"};
+  const Napi::Promise promise = job->promise(env);
+  channel_->queue.push(std::move(job));
   if (channel_->pending++ == 0) napi_ref_threadsafe_function(env, channel_->function);
-  const Napi::Promise promise = job->deferred.Promise();
-  channel_->queue->push(std::move(job));
   return promise;
 }
 
 void ContextHandle::close() {
   closed_ = true;
-  if (channel_) channel_->queue->close();
+  if (channel_) channel_->queue.close();
   channel_.reset();
 }
 

@@ -2,6 +2,7 @@
 // hold the residents and sessions that they use, so a handle may be released while they run.
 #pragma once
 
+#include <exception>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,22 +17,24 @@ namespace nodevae {
 // A job that settles a promise when it is done.
 class PromiseJob : public Job {
 public:
-  explicit PromiseJob(Napi::Env env) : deferred(Napi::Promise::Deferred::New(env)) {}
   void execute(Pool& pool, const std::atomic<bool>& abandon) noexcept override;
-  void settle(Napi::Env env); // on the JavaScript thread
-  const Napi::Promise::Deferred deferred;
+  // The promise, made here. A job for which it was made must come to settle(), or Node keeps the promise for ever.
+  Napi::Promise promise(Napi::Env env);
+  void settle(Napi::Env env) noexcept; // on the JavaScript thread
 
 protected:
   virtual void work(Pool& pool, const std::atomic<bool>& abandon) = 0;
   virtual Napi::Value result(Napi::Env env) = 0;
 
 private:
-  std::string problem_;
+  napi_deferred deferred_ = nullptr;
+  std::exception_ptr problem_;
 };
 
 // The way from a queue's thread back to its JavaScript thread; kept alive by the thread-safe function.
 struct Channel {
-  std::shared_ptr<Queue> queue;
+  explicit Channel(int threads) : queue(threads) {}
+  Queue queue;
   napi_threadsafe_function function = nullptr;
   size_t pending = 0;      // jobs whose promise is open; the event loop stays alive while there are any
   bool cleaned_up = false; // the environment has gone down and the thread is joined

@@ -2,13 +2,56 @@
 
 #include <cmath>
 #include <cstring>
+#include <exception>
+#include <new>
 
 namespace nodevae {
+namespace {
 
-Napi::Error to_error(Napi::Env env, const Failure& failure) {
-  Napi::Error error = Napi::Error::New(env, failure.problem);
-  error.Set("code", Napi::String::New(env, failure.code));
+// By DType.
+constexpr napi_typedarray_type kArrayTypes[] = {napi_float32_array, napi_int32_array, napi_uint8_array};
+constexpr const char* kArrayNames[] = {"Float32Array", "Int32Array", "Uint8Array"};
+
+// Becomes a VaeError of that code in lib/runtime/native.ts. Plain Node-API, which reports and never throws.
+napi_value to_error(napi_env env, const char* code, const char* problem) noexcept {
+  napi_value name = nullptr, message = nullptr, error = nullptr;
+  if (napi_create_string_utf8(env, code, NAPI_AUTO_LENGTH, &name) != napi_ok ||
+      napi_create_string_utf8(env, problem, NAPI_AUTO_LENGTH, &message) != napi_ok ||
+      napi_create_error(env, name, message, &error) != napi_ok)
+    return nullptr;
   return error;
+}
+
+// An exception that a failed call has left in the environment would be thrown behind the callback.
+void forget_exception(napi_env env) noexcept {
+  bool pending = false;
+  napi_value exception = nullptr;
+  if (napi_is_exception_pending(env, &pending) == napi_ok && pending)
+    napi_get_and_clear_last_exception(env, &exception);
+}
+
+} // namespace
+
+napi_value current_error(napi_env env) noexcept {
+  try {
+    throw;
+  } catch (const Failure& failure) {
+    return to_error(env, failure.code, failure.problem.c_str());
+  } catch (const PlanError& error) {
+    return to_error(env, "plan", error.what());
+  } catch (const std::bad_alloc&) {
+    return to_error(env, "native", "out of memory");
+  } catch (const Napi::Error& error) {
+    try {
+      return error.Value();
+    } catch (...) { // the environment is ending
+      return nullptr;
+    }
+  } catch (const std::exception& error) {
+    return to_error(env, "native", error.what());
+  } catch (...) {
+    return to_error(env, "native", "unknown fault");
+  }
 }
 
 int64_t to_integer(Napi::Value value, const char* name, int64_t minimum, int64_t maximum) {
@@ -43,8 +86,6 @@ DType to_dtype(Napi::Value value) {
 }
 
 ArrayView to_array(Napi::Value value, DType dtype, const std::string& name) {
-  static constexpr napi_typedarray_type kTypes[] = {napi_float32_array, napi_int32_array, napi_uint8_array};
-  static constexpr const char* kTypeNames[] = {"Float32Array", "Int32Array", "Uint8Array"};
   const int index = static_cast<int>(dtype);
   napi_typedarray_type type;
   size_t length = 0;
@@ -52,27 +93,55 @@ ArrayView to_array(Napi::Value value, DType dtype, const std::string& name) {
   napi_value buffer;
   if (!value.IsTypedArray() ||
       napi_get_typedarray_info(value.Env(), value, &type, &length, &data, &buffer, nullptr) != napi_ok ||
-      type != kTypes[index])
-    throw Failure{"dtype", name + " must be a " + kTypeNames[index]};
+      type != kArrayTypes[index])
+    throw Failure{"dtype", name + " must be a " + kArrayNames[index]};
   bool detached = false;
   if (napi_is_detached_arraybuffer(value.Env(), buffer, &detached) == napi_ok && detached)
     throw Failure{"detached", "the buffer of " + name + " has been transferred away"};
   return {static_cast<const char*>(data), length};
 }
 
-Napi::Value from_bytes(Napi::Env env, DType dtype, const void* data, size_t elements) {
-  const size_t bytes = elements * dtype_size(dtype);
-  Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(env, bytes);
-  if (bytes > 0) std::memcpy(buffer.Data(), data, bytes);
-  switch (dtype) {
-  case DType::int32:
-    return Napi::Int32Array::New(env, elements, buffer, 0);
-  case DType::uint8:
-    return Napi::Uint8Array::New(env, elements, buffer, 0);
-  case DType::float32:
-    break;
+namespace {
+
+struct NewArray {
+  napi_value value;
+  void* data;
+};
+
+// By JavaScript's constructor, which throws where there is no memory or an array cannot be that long. The function of
+// Node-API ends the process there.
+NewArray new_array(napi_env env, const char* constructor_name, napi_typedarray_type type, size_t elements) {
+  napi_value global = nullptr, constructor = nullptr, length = nullptr;
+  NewArray array{};
+  napi_typedarray_type got_type{};
+  size_t got = 0;
+  const std::string what = std::string(constructor_name) + " of " + std::to_string(elements) + " elements";
+  if (napi_get_global(env, &global) != napi_ok ||
+      napi_get_named_property(env, global, constructor_name, &constructor) != napi_ok ||
+      napi_create_double(env, static_cast<double>(elements), &length) != napi_ok ||
+      napi_new_instance(env, constructor, 1, &length, &array.value) != napi_ok) {
+    forget_exception(env);
+    throw Failure{"native", "out of memory: there is no room for a " + what};
   }
-  return Napi::Float32Array::New(env, elements, buffer, 0);
+  if (napi_get_typedarray_info(env, array.value, &got_type, &got, &array.data, nullptr, nullptr) != napi_ok ||
+      got_type != type || got != elements)
+    throw Failure{"native", "a " + what + " could not be made: the global constructor has been replaced"};
+  return array;
+}
+
+} // namespace
+
+Napi::Value from_bytes(Napi::Env env, DType dtype, const void* data, size_t elements) {
+  const int index = static_cast<int>(dtype);
+  const NewArray array = new_array(env, kArrayNames[index], kArrayTypes[index], elements);
+  if (elements > 0) std::memcpy(array.data, data, elements * dtype_size(dtype));
+  return Napi::Value(env, array.value);
+}
+
+Napi::Value from_doubles(Napi::Env env, const std::vector<double>& numbers) {
+  const NewArray array = new_array(env, "Float64Array", napi_float64_array, numbers.size());
+  if (!numbers.empty()) std::memcpy(array.data, numbers.data(), numbers.size() * sizeof(double));
+  return Napi::Value(env, array.value);
 }
 
 } // namespace nodevae

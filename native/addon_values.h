@@ -3,8 +3,8 @@
 
 #include <cstdint>
 #include <memory>
-#include <new>
 #include <string>
+#include <vector>
 
 #include <napi.h>
 
@@ -18,22 +18,18 @@ struct Failure {
   std::string problem;
 };
 
-Napi::Error to_error(Napi::Env env, const Failure& failure);
+// The exception being handled as a JavaScript error; null when none can be made. For use inside `catch (...)`.
+napi_value current_error(napi_env env) noexcept;
 
-// Every exported function runs inside this: no C++ exception reaches Node.
-template <class Body> Napi::Value guarded(Napi::Env env, const Body& body) {
+// Every function that Node calls runs inside this. Node is C to us: an exception that left a callback would end the
+// process. And from the moment on that an environment is ending, which may be in the middle of a callback, all of
+// Node-API may fail, throwing included; nobody is left to be told then.
+template <class Body> napi_value guarded(napi_env env, const Body& body) noexcept {
   try {
     return body();
-  } catch (const Failure& failure) {
-    throw to_error(env, failure);
-  } catch (const PlanError& error) {
-    throw to_error(env, {"plan", error.what()});
-  } catch (const std::bad_alloc&) {
-    throw to_error(env, {"native", "out of memory"});
-  } catch (const Napi::Error&) {
-    throw;
-  } catch (const std::exception& error) {
-    throw to_error(env, {"native", error.what()});
+  } catch (...) {
+    if (const napi_value error = current_error(env)) napi_throw(env, error);
+    return nullptr;
   }
 }
 
@@ -51,8 +47,9 @@ struct ArrayView {
   size_t elements;
 };
 ArrayView to_array(Napi::Value value, DType dtype, const std::string& name);
-// A new typed array in V8's own memory.
+// New typed arrays in V8's own memory. Throw a Failure when there is none.
 Napi::Value from_bytes(Napi::Env env, DType dtype, const void* data, size_t elements);
+Napi::Value from_doubles(Napi::Env env, const std::vector<double>& numbers);
 
 // An opaque handle: a tagged JavaScript object that shares ownership of a T. A value that is not such an object is
 // refused, so a mixed-up argument cannot be taken for memory.

@@ -35,7 +35,7 @@ static void drop_hints(std::string& text) {
 
 const std::string& ptx_source(const std::string& file, int capability) {
   static std::mutex mutex;
-  static std::map<std::pair<std::string, int>, std::string> texts;
+  static auto& texts = *new std::map<std::pair<std::string, int>, std::string>; // never destroyed, as in ptx.cc
   const EmbeddedPtx* best = nullptr;
   for (const EmbeddedPtx* ptx = kEmbeddedPtx; ptx->file != nullptr; ++ptx)
     if (file == ptx->file && ptx->capability <= capability && (best == nullptr || ptx->capability > best->capability))

@@ -91,7 +91,8 @@ const std::string& PtxFile::function_body(const std::string& name) const { retur
 
 const PtxFile& ptx_file(const std::string& file, int capability) {
   static std::mutex mutex;
-  static std::map<const std::string*, std::unique_ptr<PtxFile>> files;
+  // Never destroyed, as the one below: a queue's thread may be at work while the process exits.
+  static auto& files = *new std::map<const std::string*, std::unique_ptr<PtxFile>>;
   const std::string& text = ptx_source(file, capability);
   const std::lock_guard lock(mutex);
   std::unique_ptr<PtxFile>& parsed = files[&text];
@@ -101,7 +102,7 @@ const PtxFile& ptx_file(const std::string& file, int capability) {
 
 std::shared_ptr<const std::string> kernel_text(const std::string& file, int capability, const std::string& entry) {
   static std::mutex mutex;
-  static std::map<std::pair<const PtxFile*, std::string>, std::shared_ptr<const std::string>> texts;
+  static auto& texts = *new std::map<std::pair<const PtxFile*, std::string>, std::shared_ptr<const std::string>>;
   const PtxFile& source = ptx_file(file, capability);
   const std::lock_guard lock(mutex);
   std::shared_ptr<const std::string>& text = texts[{&source, entry}];
