@@ -23,7 +23,7 @@ export {
   split,
   subset,
 } from "./io/index.js";
-export type { EvaluateOptions, Evaluation } from "./learn/evaluate.js";
+export type { EvaluateOptions, Evaluation, ScoreOptions } from "./learn/evaluate.js";
 export type { ProfiledKernel } from "./learn/run.js";
 export type { EpochRecord, FitOptions, History, IterateOptions, Progress, Terms, TrainedSteps, TrainOptions } from "./learn/train.js";
 export { load, type PlacementOptions, type SampleOptions, type TrainingStatus, Vae, vae } from "./model.js";

@@ -1,15 +1,18 @@
 // What a model makes of data it is shown, without learning. Native calls give values per row; means are taken in float64.
 import type { Dataset } from "../io/dataset.js";
 import { dtypeOf } from "../runtime/feed.js";
-import { elboGraph, importanceGraph, prepareGraph } from "../vae/graph.js";
+import { elboGraph, importanceGraph, prepareGraph, scoreGraph } from "../vae/graph.js";
 import type { Inference } from "../vae/infer.js";
-import { batches, batchFor, checkBytesAsTrained, checkRows, type RowBatch } from "../vae/rows.js";
+import { batches, batchFor, checkBytesAsTrained, checkRows, type RowBatch, resultRows } from "../vae/rows.js";
 
 /** Means per sample in nats. */
 export interface Evaluation {
   /** reconstruction − kl, whatever β the model is trained with. */
   readonly elbo: number;
-  /** E[log p(x|z)], at one draw of z per row. */
+  /**
+   * E[log p(x|z)], at one draw of z per row. What is drawn for a row depends on its place among the rows: means over rows hardly
+   * do, but values of single rows are for {@link ScoreOptions | score} to give.
+   */
   readonly reconstruction: number;
   readonly kl: number;
   /** The contributions that `kl` is the sum of, one per latent dimension where dimensions are independent. */
@@ -32,6 +35,23 @@ export interface EvaluateOptions {
   readonly signal?: AbortSignal;
 }
 
+/** What `score` takes. */
+export interface ScoreOptions {
+  /**
+   * Draws of z whose bounds are averaged, at most a million; default 0: the bound at the posterior's mean, in one pass and without
+   * any noise. The draws are the same for all rows, ε times a row's own standard deviation away from its mean, so that the rows
+   * are compared at equals.
+   */
+  readonly samples?: number;
+  /** Of the draws; default: the model's. */
+  readonly seed?: number;
+  /** Looked at between native calls; the promise rejects with its reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** More draws than anybody needs: their mean has three digits more than one draw. */
+export const MOST_SAMPLES = 1e6;
+
 /** Checked options. */
 export interface EvaluateRequest {
   readonly importanceSamples: number;
@@ -42,6 +62,13 @@ export interface EvaluateRequest {
 
 const ACTIVE_VARIANCE = 0.01;
 
+/**
+ * Rows per native call of `score` on CUDA, also where there are fewer: how a product is cut into partial sums follows from its
+ * sizes there, and a row's score must not depend on how many others came with it. The CPU's kernels add up a row's products in
+ * one order whatever the batch.
+ */
+const SCORED_ROWS = 512;
+
 /** Decoder rows per native call of importance sampling: enough to keep all cores busy, little enough to stay in cache. */
 const IMPORTANCE_ROWS = 4096;
 
@@ -49,7 +76,7 @@ export async function evaluateRows(model: Inference, dataset: Dataset, request: 
   await checkBytesAsTrained(model, dataset, request.operation);
   await checkRows(model.architecture, dataset, request.operation);
   const { rows } = dataset;
-  const { reconstruction, kl, mean } = await elboParts(model, dataset, request, 0);
+  const { reconstruction, kl, mean } = await elboParts(model, dataset, request);
   const klPerDimension = columnMeans(kl, rows);
   const total = klPerDimension.reduce((sum, value) => sum + value, 0);
   const expected = columnMeans(reconstruction, rows)[0]!;
@@ -59,31 +86,58 @@ export async function evaluateRows(model: Inference, dataset: Dataset, request: 
   return { ...parts, negativeLogLikelihood: -(await meanLogLikelihood(model, dataset, request)) };
 }
 
-/** The negative ELBO of every row, the mean over `samples` draws of z. */
-export async function scoreRows(model: Inference, dataset: Dataset, request: EvaluateRequest, samples: number): Promise<Float32Array> {
-  await checkBytesAsTrained(model, dataset, request.operation);
-  await checkRows(model.architecture, dataset, request.operation);
-  const { rows } = dataset;
-  const totals = new Float64Array(rows);
-  for (let draw = 0; draw < samples; draw++) {
-    const { reconstruction, kl } = await elboParts(model, dataset, request, draw);
-    const width = kl.length / rows;
-    for (let row = 0; row < rows; row++) {
-      let total = -reconstruction[row]!;
-      for (let dimension = 0; dimension < width; dimension++) total += kl[row * width + dimension]!;
-      totals[row]! += total / samples;
+/** Checked options. */
+export interface ScoreRequest {
+  readonly samples: number;
+  readonly seed: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** The negative ELBO of every row as a function of the row: at the posterior's mean, or the mean over `samples` draws. */
+export async function scoreRows(model: Inference, dataset: Dataset, request: ScoreRequest): Promise<Float32Array> {
+  const operation = "score";
+  const { architecture, weights } = model;
+  const { samples, seed, signal } = request;
+  await checkBytesAsTrained(model, dataset, operation);
+  await checkRows(architecture, dataset, operation);
+  const { data, rows } = dataset;
+  const dtype = dtypeOf(data);
+  const at = samples === 0 ? "mean" : "draw";
+  const batch = weights.device.name === "cpu" ? batchFor(rows) : SCORED_ROWS;
+  const scores = resultRows(rows, 1, operation);
+  for (const { start, count, values } of batches<Rows>(data, { rows, size: architecture.size, batch, operation })) {
+    const totals = new Float64Array(count);
+    for (let draw = 0; draw < Math.max(1, samples); draw++) {
+      signal?.throwIfAborted();
+      const { outputs } = await weights.run(
+        `score ${at} ${dtype} ${batch}`,
+        () => scoreGraph(architecture, batch, dtype, at),
+        { steps: 1, firstStep: draw, seed, inputs: { x: values } },
+        operation,
+      );
+      addNegativeBounds(outputs.reconstruction!, outputs.kl!, totals);
     }
+    for (let row = 0; row < count; row++) scores[start + row] = totals[row]! / Math.max(1, samples);
   }
-  return Float32Array.from(totals);
+  return scores;
+}
+
+/** Adds KL − reconstruction of every row. */
+function addNegativeBounds(reconstruction: Float32Array, kl: Float32Array, totals: Float64Array): void {
+  const width = kl.length / reconstruction.length;
+  for (let row = 0; row < totals.length; row++) {
+    let total = -reconstruction[row]!;
+    for (let dimension = 0; dimension < width; dimension++) total += kl[row * width + dimension]!;
+    totals[row]! += total;
+  }
 }
 
 type Rows = Float32Array | Uint8Array;
 
-/** Reconstruction `[rows]`, KL `[rows, k]` and posterior mean `[rows, latent]`. Every draw has noise of its own. */
-async function elboParts({ architecture, weights }: Inference, { data, rows }: Dataset, request: EvaluateRequest, draw: number) {
+/** Reconstruction `[rows]`, KL `[rows, k]` and posterior mean `[rows, latent]`. */
+async function elboParts({ architecture, weights }: Inference, { data, rows }: Dataset, request: EvaluateRequest) {
   const dtype = dtypeOf(data);
   const batch = batchFor(rows);
-  const calls = Math.ceil(rows / batch);
   const parts: Record<string, Float32Array> = {};
   for (const { index, start, count, values } of batches<Rows>(data, {
     rows,
@@ -95,7 +149,7 @@ async function elboParts({ architecture, weights }: Inference, { data, rows }: D
     const { outputs } = await weights.run(
       `elbo ${dtype} ${batch}`,
       () => elboGraph(architecture, batch, dtype),
-      { steps: 1, firstStep: draw * calls + index, seed: request.seed, inputs: { x: values } },
+      { steps: 1, firstStep: index, seed: request.seed, inputs: { x: values } },
       request.operation,
     );
     for (const [name, output] of Object.entries(outputs)) {
@@ -139,7 +193,7 @@ async function meanLogLikelihood(model: Inference, dataset: Dataset, request: Ev
 
 /**
  * Batches of rows as the model sees them. Likelihoods may change rows at random (binarization, dequantization): all draws for
- * a row must weigh the same x, and it is the one that {@link elboParts} sees at its first draw, with the same noise.
+ * a row must weigh the same x, and it is the one that {@link elboParts} sees, with the same noise.
  */
 async function* preparedBatches(
   { architecture, weights }: Inference,

@@ -35,7 +35,7 @@ import {
 import type { SessionGraph } from "../runtime/session.js";
 import type { Architecture } from "./architecture.js";
 import { likelihoods } from "./likelihoods.js";
-import { BATCH_ORDER, Noise } from "./noise.js";
+import { BATCH_ORDER, Noise, RowNoise } from "./noise.js";
 import { type KlEstimate, type ObjectiveContext, objectives } from "./objectives.js";
 import { type LatentDistribution, posteriors } from "./posteriors.js";
 import { priors } from "./priors.js";
@@ -250,6 +250,18 @@ export function elboGraph(architecture: Architecture, batch: number, dtype: DTyp
   const posterior = model.posterior(model.encode(x));
   const z = posterior.sample(noise.within("posterior"));
   return { outputs: { reconstruction: model.logLikelihood(x, z), kl: model.kl(posterior, z, "closed"), mean: posterior.mean } };
+}
+
+/**
+ * `x` → the parts of the ELBO (β = 1) for every row as functions of the row alone: at the mean of its posterior, or at a draw
+ * that is the same multiple of the standard deviation for all rows.
+ */
+export function scoreGraph(architecture: Architecture, batch: number, dtype: DType, at: "mean" | "draw"): SessionGraph {
+  const model = modelFunctions(architecture, inference);
+  const x = model.prepare(dataInput(architecture, batch, dtype));
+  const posterior = model.posterior(model.encode(x));
+  const z = at === "mean" ? posterior.mean : posterior.sample(new RowNoise(new Noise("score")));
+  return { outputs: { reconstruction: model.logLikelihood(x, z), kl: model.kl(posterior, z, "closed") } };
 }
 
 /** `x` → the rows as the model sees them, with the noise of the step where the likelihood changes rows at random. */
