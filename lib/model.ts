@@ -1,6 +1,5 @@
 import { VaeError } from "./errors.js";
-import { noMore, notOptions } from "./graph/arguments.js";
-import { isAbortSignal } from "./graph/kinds.js";
+import { noMore, notOptions, signalOption } from "./graph/arguments.js";
 import type { Shape } from "./graph/tensor.js";
 import { firstNotFinite } from "./io/check.js";
 import { type Checkpoint, type JsonValue, loadCheckpoint, saveCheckpoint } from "./io/checkpoint.js";
@@ -186,9 +185,10 @@ export class Vae implements AsyncDisposable, Disposable {
     noMore("evaluate", surplus, "evaluate(data, { importanceSamples: 100 })");
     const fields = new Fields("evaluate", options);
     const importanceSamples = fields.number("importanceSamples", { minimum: 0, integer: true }, 0);
-    const request = { importanceSamples, seed: seedOf(fields, this.config.seed), signal: signalOf(fields), operation: "evaluate" };
+    const request = { importanceSamples, seed: seedOf(fields, this.config.seed), signal: signalOption(fields), operation: "evaluate" };
     fields.finish();
-    return evaluateRows(this.#model, await ownRows(this.#model, data, "evaluate"), request);
+    const stops = request.signal === undefined ? [] : [request.signal];
+    return evaluateRows(this.#model, await ownRows(this.#model, data, "evaluate", { stops }), request);
   }
 
   /**
@@ -206,7 +206,7 @@ export class Vae implements AsyncDisposable, Disposable {
     noMore("score", surplus, "score(data, { samples: 8 })");
     const fields = new Fields("score", options);
     const samples = fields.number("samples", { minimum: 0, maximum: MOST_SAMPLES, integer: true }, 0);
-    const request = { samples, seed: seedOf(fields, this.config.seed), signal: signalOf(fields) };
+    const request = { samples, seed: seedOf(fields, this.config.seed), signal: signalOption(fields) };
     fields.finish();
     return scoreRows(this.#model, await ownRows(this.#model, data, "score"), request);
   }
@@ -429,12 +429,6 @@ function countOf(operation: string, name: string, value: number): number {
 
 function seedOf(fields: Fields, fallback?: number): number {
   return fields.number("seed", { minimum: 0, maximum: Number.MAX_SAFE_INTEGER, integer: true }, fallback);
-}
-
-function signalOf(fields: Fields): AbortSignal | undefined {
-  const signal = fields.raw("signal");
-  if (signal === undefined || isAbortSignal(signal)) return signal;
-  throw fields.wrong("signal", "an AbortSignal");
 }
 
 /** Plain data as JSON values; saving checks the numbers. */

@@ -1,6 +1,7 @@
 // What callers hand over, checked: options by name, and arrays whose memory may be gone. It stands in this room because all
 // that check may import it.
 import { describe, VaeError } from "../errors.js";
+import { isAbortSignal } from "./kinds.js";
 import { type Shape, shapeInstead } from "./tensor.js";
 
 /**
@@ -162,6 +163,13 @@ export class Fields {
   finish(): void {
     checkOptions(this.operation, this.#raw, [...this.#known]);
   }
+}
+
+/** The option `signal`; undefined when left out. */
+export function signalOption(fields: Fields): AbortSignal | undefined {
+  const signal = fields.raw("signal");
+  if (signal === undefined || isAbortSignal(signal)) return signal;
+  throw fields.wrong("signal", "an AbortSignal");
 }
 
 function within(value: number, { minimum, maximum, above, below, integer }: NumberBounds): boolean {

@@ -1,46 +1,116 @@
+import { setImmediate } from "node:timers/promises";
 import { describe, VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
 import { isFloat32Array, isUint8Array } from "../graph/kinds.js";
 import { type Shape, showShape, sizeOf } from "../graph/tensor.js";
+import { Blocks } from "./blocks.js";
 
 /** Several rows at once: row-major values, or one array-like per row. */
 export type Batch = Float32Array | Uint8Array | readonly ArrayLike<number>[];
 
-/** Gathers rows and batches into one array that grows by half whenever it is full. */
+/** How a {@link RowCollector} reads. */
+export interface CollectorOptions {
+  /** What one `add` brings, to be named in errors with its index; left out where there is only one. */
+  readonly unit?: string;
+  /** Whether bytes may end inside a row that the next ones go on with, as chunks of a stream do; default false. */
+  readonly cut?: boolean;
+  /** More rows are an error; default: as many as fill 512 MiB. */
+  readonly maxRows?: number | undefined;
+}
+
+/** What is collected unless the caller allows more: a source without an end is noticed before the memory is full. */
+const MOST_BYTES = 2 ** 29;
+
+/** The rows that a {@link RowCollector} has gathered, in an array of exactly their size. */
+export interface Collected {
+  readonly data: Float32Array | Uint8Array;
+  readonly rows: number;
+  readonly shape: Shape;
+}
+
+/** Gathers rows and batches into one array. Everything is copied as it is added. */
 export class RowCollector {
   private readonly size: number;
-  private data: Float32Array | Uint8Array | undefined;
-  private filled = 0;
+  private values: Blocks | undefined;
   private batches = 0;
 
-  /** `unit` is what one `add` brings, to be named in errors with its index; left out where there is only one. */
   constructor(
     private readonly shape: Shape,
-    private readonly operation: string,
-    private readonly unit: string | undefined,
+    readonly operation: string,
+    private readonly options: CollectorOptions = {},
   ) {
     this.size = sizeOf(shape);
   }
 
-  add(batch: Batch): void {
+  /** Whole rows so far. */
+  get rows(): number {
+    return Math.floor(this.filled / this.size);
+  }
+
+  private get filled(): number {
+    return this.values?.length ?? 0;
+  }
+
+  add(batch: unknown): void {
     const index = this.batches++;
-    const where = this.unit === undefined ? "" : `${this.unit} ${index}`;
+    const { unit, cut = false } = this.options;
+    const where = unit === undefined ? "" : `${unit} ${index}`;
     if (isFloat32Array(batch) || isUint8Array(batch)) {
       checkAttached(this.operation, batch, where);
-      countRows(batch.length, this.shape, this.operation, where);
-      this.append(batch, isUint8Array(batch), where);
+      const bytes = isUint8Array(batch);
+      if (!(bytes && cut)) countRows(batch.length, this.shape, this.operation, where, bytes ? CUT_BYTES : undefined);
+      this.append(batch, bytes, where);
       return;
     }
-    if (!Array.isArray(batch)) throw this.wrong(where, "a Float32Array, a Uint8Array or an array of rows", describe(batch));
+    if (!Array.isArray(batch)) {
+      throw this.wrong(where, "a Float32Array, a Uint8Array or an array of rows", describe(batch), insteadOfBatch[typeof batch]);
+    }
+    this.checkWhole(where);
     // Not forEach(), which passes over the holes of a sparse array.
     for (const [index, row] of batch.entries()) this.addRow(row, where === "" ? `row ${index}` : `${where}, row ${index}`);
   }
 
-  /** The rows so far, in an array of exactly their size. */
-  finish(): { readonly data: Float32Array | Uint8Array; readonly rows: number; readonly shape: Shape } {
-    if (this.data === undefined || this.filled === 0) throw noRows(this.operation);
-    const data = this.filled === this.data.length ? this.data : this.data.slice(0, this.filled);
-    return { data, rows: this.filled / this.size, shape: this.shape };
+  /** Throws `"shape"` where what has come ends inside a row. */
+  end(): void {
+    this.checkWhole("the end");
+  }
+
+  /** The whole rows so far; nothing may be added any more. */
+  finish(): Collected {
+    const gathering = this.gather();
+    let step = gathering.next();
+    while (step.done !== true) step = gathering.next();
+    return step.value;
+  }
+
+  /** The same with turns of the event loop in between. */
+  async finishInTurns(): Promise<Collected> {
+    const gathering = this.gather();
+    let step = gathering.next();
+    while (step.done !== true) {
+      await setImmediate();
+      step = gathering.next();
+    }
+    return step.value;
+  }
+
+  private *gather(): Generator<void, Collected> {
+    const { rows, shape, size, operation } = this;
+    const hint = this.options.unit === undefined ? undefined : "generators and streams give each row once: a second use finds none";
+    if (this.values === undefined || rows === 0) throw noRows(operation, hint);
+    return { data: yield* this.values.gather(rows * size), rows, shape };
+  }
+
+  private checkWhole(where: string): void {
+    const rest = this.filled % this.size;
+    if (rest === 0) return;
+    throw new VaeError({
+      code: "shape",
+      operation: this.operation,
+      problem: `the bytes before ${where} stop inside a row`,
+      expected: `a multiple of ${this.size} bytes, for rows of shape ${showShape(this.shape)}`,
+      received: `${this.filled} bytes (${this.rows} rows and ${rest} bytes)`,
+    });
   }
 
   private addRow(row: unknown, where: string): void {
@@ -75,12 +145,8 @@ export class RowCollector {
   }
 
   private append(values: ArrayLike<number>, bytes: boolean, where: string): void {
-    const needed = this.filled + values.length;
-    // 64 rows to begin with; growing by half keeps the copying linear and the slack below a third.
-    const capacity = Math.max(needed, this.data === undefined ? 64 * this.size : Math.ceil((this.data.length * 3) / 2));
-    if (this.data === undefined) {
-      this.data = bytes ? new Uint8Array(capacity) : new Float32Array(capacity);
-    } else if (bytes !== isUint8Array(this.data)) {
+    this.values ??= new Blocks(bytes, this.size, this.operation);
+    if (bytes !== this.values.bytes) {
       const [before, now] = bytes ? ["floats", "bytes"] : ["bytes", "floats"];
       throw new VaeError({
         code: "dtype",
@@ -90,13 +156,22 @@ export class RowCollector {
         received: now,
         hint: "bytes are scaled by 1/255 and floats are not: use one of the two throughout",
       });
-    } else if (needed > this.data.length) {
-      const grown = bytes ? new Uint8Array(capacity) : new Float32Array(capacity);
-      grown.set(this.data.subarray(0, this.filled));
-      this.data = grown;
     }
-    this.data.set(values, this.filled);
-    this.filled = needed;
+    this.checkCount(this.filled + values.length, bytes);
+    this.values.append(values);
+  }
+
+  private checkCount(values: number, bytes: boolean): void {
+    const { maxRows = Math.max(1, Math.floor(MOST_BYTES / (this.size * (bytes ? 1 : 4)))) } = this.options;
+    if (values < (maxRows + 1) * this.size) return;
+    throw new VaeError({
+      code: "data",
+      operation: this.operation,
+      problem: `the source has not ended after ${maxRows} rows`,
+      expected: this.options.maxRows === undefined ? "at most 512 MiB of rows" : `at most ${maxRows} rows (maxRows)`,
+      received: `${Math.floor(values / this.size)} rows`,
+      hint: "fit and train with steps read steps × batchSize rows of an endless source; their maxRows, and that of datasets.from, allows more",
+    });
   }
 
   private wrong(where: string, expected: string, received: string, hint?: string): VaeError {
@@ -112,6 +187,14 @@ export class RowCollector {
   }
 }
 
+const CUT_BYTES = "batches hold whole rows; a stream of bytes that is cut anywhere is an async iterable: Readable.from(chunks)";
+
+/** What to do about what is no batch, by its type. */
+const insteadOfBatch: Readonly<Record<string, string>> = {
+  string: "read the stream without an encoding: its chunks are bytes then",
+  number: "for one flat list of numbers pass Float32Array.from(list)",
+};
+
 function isArrayLike(value: unknown): value is ArrayLike<unknown> {
   return typeof value === "object" && value !== null && "length" in value && typeof value.length === "number";
 }
@@ -124,7 +207,7 @@ function firstNotNumber(row: ArrayLike<unknown>): number {
 }
 
 /** How many rows a number of values makes; throws where it is no whole number. */
-export function countRows(length: number, shape: Shape, operation: string, what: string): number {
+export function countRows(length: number, shape: Shape, operation: string, what: string, hint?: string): number {
   const size = sizeOf(shape);
   if (length % size === 0) return length / size;
   throw new VaeError({
@@ -133,10 +216,12 @@ export function countRows(length: number, shape: Shape, operation: string, what:
     problem: `${what} cannot be divided into rows`,
     expected: `a multiple of ${size} values, for rows of shape ${showShape(shape)}`,
     received: `${length} values (${Math.floor(length / size)} rows and ${length % size} values)`,
+    ...(hint === undefined ? {} : { hint }),
   });
 }
 
 /** The error of a source without rows. */
-export function noRows(operation: string): VaeError {
-  return new VaeError({ code: "data", operation, problem: "the data set is empty", expected: "at least one row", received: "none" });
+export function noRows(operation: string, hint?: string): VaeError {
+  const parts = { code: "data", operation, problem: "the data set is empty", expected: "at least one row", received: "none" } as const;
+  return new VaeError(hint === undefined ? parts : { ...parts, hint });
 }

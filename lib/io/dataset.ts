@@ -3,6 +3,7 @@ import { describe, VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
 import { isFloat32Array, isInt32Array, isUint8Array, typedArrayName } from "../graph/kinds.js";
 import { checkShape, type Shape, sameShape, shapeInstead, showShape, sizeOf } from "../graph/tensor.js";
+import { isArriving, isAsyncIterable, isIterable, type ReadLimits, readBatches, readBatchesAtOnce } from "./arrival.js";
 import { type BytesMeaning, withRawAsFloats } from "./bytes.js";
 import { type Batch, countRows, noRows, RowCollector } from "./collect.js";
 import { checkNames } from "./names.js";
@@ -58,7 +59,12 @@ const COPIED_BYTES = 8 << 20;
  * - A `Dataset` is used as it is. Its rows may be shaped otherwise as long as the values stand in the same order: `[784]`,
  *   `[28, 28]` and `[28, 28, 1]` are alike, `[3, 32, 32]` and `[32, 32, 3]` are not.
  *   One of `bytes: "raw"` is copied into float32.
- * - Iterables are read to their end into memory that grows by half as needed, then trimmed. Async ones give a promise.
+ * - Iterables are read to their end. Async ones give a promise. A batch is
+ *   copied as it comes: the source may use its buffer again. More than 512 MiB of rows, or `maxRows`, are `"data"`.
+ * - Bytes of an async iterable are one stream: a row may begin in one chunk and end in another, as in what `createReadStream` gives.
+ *   All other batches hold whole rows.
+ * - What a source throws is passed on as it is. Whatever ends the reading, the source is closed: its iterator returns, a stream is
+ *   destroyed or cancelled.
  * - Rows are bytes where all of them are `Uint8Array`s, else float32. The two may not be mixed: bytes are scaled by 1/255.
  *
  * Values are not looked at: see {@link checkFinite} and {@link checkRange}.
@@ -66,18 +72,46 @@ const COPIED_BYTES = 8 << 20;
  * @throws VaeError `"shape"` for a wrong length, `"data"` when there are no rows, `"detached"` for a transferred or resized
  *   buffer, `"dtype"` for another kind of array, `"argument"` for anything else.
  */
-export function toDataset(source: ImmediateSource, rowShape: Shape, operation: string): Dataset;
-export function toDataset(source: DataSource, rowShape: Shape, operation: string): Dataset | Promise<Dataset>;
-export function toDataset(source: DataSource, rowShape: Shape, operation: string): Dataset | Promise<Dataset> {
+export function toDataset(source: ImmediateSource, rowShape: Shape, operation: string, limits?: ReadLimits): Dataset;
+export function toDataset(source: DataSource, rowShape: Shape, operation: string, limits?: ReadLimits): Dataset | Promise<Dataset>;
+export function toDataset(source: DataSource, rowShape: Shape, operation: string, limits: ReadLimits = {}): Dataset | Promise<Dataset> {
   checkShape(operation, rowShape);
   if (isFloat32Array(source) || isUint8Array(source)) return fromValues(source, rowShape, operation);
-  if (Array.isArray(source)) return fromBatches([source], rowShape, operation, "array");
-  if (isDataset(source)) return fromDataset(source, rowShape, operation);
-  if (isIterable(source) && typeof source !== "string" && !ArrayBuffer.isView(source)) {
-    return fromBatches(source, rowShape, operation, "iterable");
+  if (Array.isArray(source)) {
+    const collector = new RowCollector(rowShape, operation, { maxRows: Number.POSITIVE_INFINITY });
+    collector.add(source);
+    return { ...collector.finish(), name: "array" };
   }
-  if (isAsyncIterable(source)) return fromAsyncBatches(source, rowShape, operation);
+  if (isDataset(source)) return fromDataset(source, rowShape, operation);
+  if (ArrayBuffer.isView(source)) throw notASource(source, operation);
+  if (isIterable(source)) {
+    const collector = new RowCollector(rowShape, operation, { unit: "batch", maxRows: limits.maxRows });
+    readBatchesAtOnce(source, collector);
+    return { ...collector.finish(), name: "iterable" };
+  }
+  if (isAsyncIterable(source)) return arrivingRows(source, rowShape, operation, limits);
   throw notASource(source, operation);
+}
+
+/**
+ * Like {@link toDataset}, but iterables of both kinds are read while the event loop turns, and for no longer than the limits say.
+ */
+export function takeRows(source: DataSource, rowShape: Shape, operation: string, limits: ReadLimits): Dataset | Promise<Dataset> {
+  if (isDataset(source) || !isArriving(source)) return toDataset(source, rowShape, operation);
+  checkShape(operation, rowShape);
+  return arrivingRows(source, rowShape, operation, limits);
+}
+
+async function arrivingRows(
+  source: Iterable<unknown> | AsyncIterable<unknown>,
+  rowShape: Shape,
+  operation: string,
+  limits: ReadLimits,
+): Promise<Dataset> {
+  const isAsync = !isIterable(source);
+  const collector = new RowCollector(rowShape, operation, { unit: "batch", cut: isAsync, maxRows: limits.maxRows });
+  await readBatches(source, collector, limits);
+  return { ...(await collector.finishInTurns()), name: isAsync ? "async iterable" : "iterable" };
 }
 
 /** True for anything that means to be a {@link Dataset}; {@link checkDataset} says whether it is one. */
@@ -156,18 +190,6 @@ function fromDataset(source: Dataset, shape: Shape, operation: string): Dataset 
   return withRawAsFloats(source.name === name && sameShape(source.shape, shape) ? source : { ...source, name, shape });
 }
 
-function fromBatches(batches: Iterable<Batch>, shape: Shape, operation: string, name: string): Dataset {
-  const collector = new RowCollector(shape, operation, name === "array" ? undefined : "batch");
-  for (const batch of batches) collector.add(batch);
-  return { ...collector.finish(), name };
-}
-
-async function fromAsyncBatches(batches: AsyncIterable<Batch>, shape: Shape, operation: string): Promise<Dataset> {
-  const collector = new RowCollector(shape, operation, "batch");
-  for await (const batch of batches) collector.add(batch);
-  return { ...collector.finish(), name: "async iterable" };
-}
-
 function notASource(source: unknown, operation: string): VaeError {
   const expected = "a Float32Array, a Uint8Array, an array of rows, an (async) iterable of batches, or a Dataset";
   if (ArrayBuffer.isView(source)) return wrongElements(source, expected, operation);
@@ -188,14 +210,4 @@ function notValues(data: unknown, what: string, operation: string): VaeError {
 function wrongElements(array: ArrayBufferView, expected: string, operation: string): VaeError {
   const hint = typedArrayName(array) === "Uint8ClampedArray" ? "new Uint8Array(data)" : "Float32Array.from(data)";
   return new VaeError({ code: "dtype", operation, expected, received: describe(array), hint: `convert it: ${hint}` });
-}
-
-function isIterable(value: unknown): value is Iterable<Batch> {
-  return value !== null && value !== undefined && typeof (value as { [Symbol.iterator]?: unknown })[Symbol.iterator] === "function";
-}
-
-function isAsyncIterable(value: unknown): value is AsyncIterable<Batch> {
-  return (
-    value !== null && value !== undefined && typeof (value as { [Symbol.asyncIterator]?: unknown })[Symbol.asyncIterator] === "function"
-  );
 }

@@ -1,4 +1,4 @@
-import { Fields } from "../graph/arguments.js";
+import { Fields, signalOption } from "../graph/arguments.js";
 import { isPromise, isUint8Array } from "../graph/kinds.js";
 import type { Shape } from "../graph/tensor.js";
 import { type BytesMeaning, bytesOption, checkBytes, withRawAsFloats } from "./bytes.js";
@@ -17,18 +17,25 @@ export interface FromOptions {
    * where all bytes are 0 and 1; else the default is `"scaled"`. Floats always stand for themselves.
    */
   readonly bytes?: BytesMeaning;
+  /** Most rows that an iterable may bring, which are all held in memory; default: as many as fill 512 MiB. */
+  readonly maxRows?: number;
+  /** Aborting ends the reading of an async iterable at once: it is closed, and the promise rejects with the reason. */
+  readonly signal?: AbortSignal;
 }
 
 /**
  * Rows of the given shape from a typed array, an array of rows, an iterable of batches or, as a promise, an async iterable
  * of batches. Typed arrays of up to 8 MiB are copied, larger ones are used in place: they are the data set's memory.
  *
+ * Chunks of bytes of an async iterable, such as a stream of a file of bytes, may be cut anywhere; all other batches hold whole rows.
+ *
  * @example
  * ```ts
  * const masks = datasets.from(zerosAndOnes, [64, 64, 1], { bytes: "raw" });
  * ```
  * @throws VaeError `"shape"`, `"data"`, `"dtype"`, `"detached"` or `"argument"`, saying which row or batch does not fit; `"data"`
- *   for bytes that are all 0 and 1 where `bytes` is left out.
+ *   for bytes that are all 0 and 1 where `bytes` is left out, and for more than `maxRows`. What a source throws, and the reason of an
+ *   abort, are passed on as they are.
  */
 function from(source: ImmediateSource, shape: Shape, options?: FromOptions): Dataset;
 function from(source: DataSource, shape: Shape, options?: FromOptions): Dataset | Promise<Dataset>;
@@ -36,6 +43,8 @@ function from(source: DataSource, shape: Shape, options: FromOptions = {}): Data
   const operation = "datasets.from";
   const fields = new Fields(operation, options);
   const bytes = bytesOption(fields);
+  const maxRows = fields.raw("maxRows") === undefined ? undefined : fields.number("maxRows", { minimum: 1, integer: true });
+  const signal = signalOption(fields);
   fields.finish();
   const meant = (dataset: Dataset): Dataset => {
     if (!isUint8Array(dataset.data)) return dataset;
@@ -43,7 +52,7 @@ function from(source: DataSource, shape: Shape, options: FromOptions = {}): Data
     checkBytes(told, operation);
     return withRawAsFloats({ ...told, bytes: told.bytes ?? "scaled" });
   };
-  const dataset = toDataset(source, shape, operation);
+  const dataset = toDataset(source, shape, operation, { maxRows, stops: signal === undefined ? [] : [signal] });
   return isPromise(dataset) ? dataset.then(meant) : meant(dataset);
 }
 

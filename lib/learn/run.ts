@@ -1,6 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import { VaeError } from "../errors.js";
-import { isPromise, isUint8Array } from "../graph/kinds.js";
+import { isUint8Array } from "../graph/kinds.js";
 import { checkBytesInSlices } from "../io/bytes.js";
 import type { Dataset } from "../io/dataset.js";
 import type { DataNames } from "../io/names.js";
@@ -73,28 +73,33 @@ export class TrainingRun {
    */
   static async during<T>(
     model: Trainable,
-    source: Dataset | Promise<Dataset>,
+    source: Promise<Dataset>,
     options: RunOptions,
     body: (run: TrainingRun) => Promise<T>,
   ): Promise<T> {
-    const iterator = TrainingRun.iterate(model, source, options, async function* (run) {
-      yield await body(run);
-    });
+    // Where something else goes wrong first, nobody awaits the rows.
+    source.catch(() => undefined);
+    const iterator = TrainingRun.iterate(
+      model,
+      () => source,
+      options,
+      async function* (run) {
+        yield await body(run);
+      },
+    );
     const { value } = await iterator.next();
     await iterator.return(undefined);
     return value as T;
   }
 
-  /** The same for a body that yields. */
+  /** The same for a body that yields; the source is asked for when the iterator is. */
   static async *iterate<T>(
     model: Trainable,
-    source: Dataset | Promise<Dataset>,
+    source: () => Dataset | Promise<Dataset>,
     options: RunOptions,
     body: (run: TrainingRun) => AsyncGenerator<T, void, undefined>,
   ): AsyncGenerator<T, void, undefined> {
     const { operation, signal } = options;
-    // Where something else goes wrong first, nobody awaits the rows.
-    if (isPromise(source)) source.then(undefined, () => undefined);
     checkIdle(model, operation);
     let run: TrainingRun | undefined;
     let stopped: { readonly reason: unknown } | undefined;
@@ -108,7 +113,7 @@ export class TrainingRun {
     let failed = false;
     try {
       signal?.throwIfAborted();
-      const dataset = await source;
+      const dataset = await source();
       await checkBytesInSlices(dataset, operation);
       await checkRows(model.architecture, dataset, operation);
       run = new TrainingRun(model, options, dataset);

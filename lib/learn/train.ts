@@ -1,7 +1,9 @@
-import { isAbortSignal, isPromise } from "../graph/kinds.js";
+import { signalOption } from "../graph/arguments.js";
+import { isPromise } from "../graph/kinds.js";
+import { isArriving, type ReadLimits } from "../io/arrival.js";
 import { type DataSource, type Dataset, isDataset } from "../io/dataset.js";
 import { Fields, type Optimizer, parseOptimizer } from "../nn/index.js";
-import { checkBytesAsTrained, checkRows, ownRows } from "../vae/rows.js";
+import { checkBytesAsTrained, checkRows, ownRows, ownTogether } from "../vae/rows.js";
 import { type Evaluation, evaluateRows } from "./evaluate.js";
 import { type Chunk, type ProfiledKernel, type RunOptions, TrainingRun } from "./run.js";
 import { checkIdle, type Trainable } from "./state.js";
@@ -34,8 +36,13 @@ export interface TrainOptions {
   /** Threads on the CPU from now on; default: those that the model was made with. Results do not depend on it. */
   readonly threads?: number;
   /**
-   * Aborting takes effect at the next step; the promise rejects with the reason. The model keeps the last complete step, or the
-   * one before where that one has spoiled the weights.
+   * Most rows that an iterable may bring, which are all held in memory; default: as many as fill 512 MiB. With `steps` an iterable
+   * is read no further than `steps × batchSize` rows, the last batch kept whole, and closed: it may have no end.
+   */
+  readonly maxRows?: number;
+  /**
+   * Aborting takes effect at the next step, and while rows of an iterable arrive at once; the promise rejects with the reason. The
+   * model keeps the last complete step, or the one before where that one has spoiled the weights; an iterable is closed.
    */
   readonly signal?: AbortSignal;
 }
@@ -113,7 +120,7 @@ export interface TrainedSteps {
 /** Trains a model; see {@link FitOptions}. */
 export async function fitModel(model: Trainable, source: DataSource, options: FitOptions): Promise<History> {
   const operation = "fit";
-  const { run, plan, fields } = readOptions(operation, options);
+  const { run, plan, limits, fields } = readOptions(operation, options);
   const onProgress = callback<Progress>(fields, "onProgress");
   const onEpoch = callback<EpochRecord>(fields, "onEpoch");
   const profile = fields.boolean("profile", false);
@@ -121,17 +128,13 @@ export async function fitModel(model: Trainable, source: DataSource, options: Fi
   fields.finish();
   checkIdle(model, operation);
   model.weights.check(operation);
-  // Taken up before the first await, so that what is copied is copied now; async, so that what one throws does not leave the
-  // other's rejection to nobody.
+  // Taken up before the first await, so that what is copied is copied now.
   const columns = model.names.columns ?? (isDataset(source) ? source.columns : undefined);
-  const own = async (data: DataSource, name: string) => ownRows(model, data, name, columns);
-  const sources = Promise.all([
-    own(source, operation),
-    validationSource === undefined ? undefined : own(validationSource, "fit validation"),
-  ]);
+  const validation = { source: validationSource!, operation: "fit validation", columns, ...limits, enough: undefined };
+  const sources = ownTogether(model, [{ source, operation, ...limits }, ...(validationSource === undefined ? [] : [validation])]);
   return TrainingRun.during(
     model,
-    sources.then(([rows]) => rows),
+    sources.then(([rows]) => rows!),
     { ...run, profile },
     async (training) => {
       const [, validationRows] = await sources;
@@ -180,26 +183,33 @@ export async function fitModel(model: Trainable, source: DataSource, options: Fi
 /** Trains a model step by step of the consumer; leaving the loop ends the training after a whole step. */
 export function trainModel(model: Trainable, source: DataSource, options: IterateOptions): AsyncGenerator<TrainedSteps, void, undefined> {
   const operation = "train";
-  const { run, plan, fields } = readOptions(operation, options);
+  const { run, plan, limits, fields } = readOptions(operation, options);
   const every = fields.number("every", { minimum: 1, integer: true }, 100);
   fields.finish();
   model.weights.check(operation);
-  const rows = ownRows(model, source, operation);
+  const own = () => ownRows(model, source, operation, limits);
+  // What is there is copied now; what arrives is asked for when the loop is entered, and closed when it is left.
+  const rows = isArriving(source) ? undefined : own();
   // A loop that is never entered must not end in an unhandled rejection; one that is entered awaits the promise itself.
   if (isPromise(rows)) rows.then(undefined, () => undefined);
-  return TrainingRun.iterate(model, rows, run, async function* (training) {
-    const { steps } = planSteps(plan, training.rows, run.batchSize);
-    for (let completed = 0; completed < steps; ) {
-      const interval = new Means();
-      const end = Math.min(steps, completed + every);
-      while (completed < end) {
-        const chunk = await training.advance(end - completed);
-        completed += chunk.steps;
-        interval.add(chunk);
+  return TrainingRun.iterate(
+    model,
+    () => rows ?? own(),
+    run,
+    async function* (training) {
+      const { steps } = planSteps(plan, training.rows, run.batchSize);
+      for (let completed = 0; completed < steps; ) {
+        const interval = new Means();
+        const end = Math.min(steps, completed + every);
+        while (completed < end) {
+          const chunk = await training.advance(end - completed);
+          completed += chunk.steps;
+          interval.add(chunk);
+        }
+        yield { step: model.state.step, terms: interval.terms, stepsPerSecond: interval.steps / interval.seconds };
       }
-      yield { step: model.state.step, terms: interval.terms, stepsPerSecond: interval.steps / interval.seconds };
-    }
-  });
+    },
+  );
 }
 
 async function validate(model: Trainable, rows: Dataset, signal: AbortSignal | undefined): Promise<Evaluation> {
@@ -208,18 +218,22 @@ async function validate(model: Trainable, rows: Dataset, signal: AbortSignal | u
 
 type StepPlan = { readonly epochs: number } | { readonly steps: number };
 
-function readOptions(operation: string, options: TrainOptions): { run: RunOptions; plan: StepPlan; fields: Fields } {
+interface ReadOptions {
+  readonly run: RunOptions;
+  readonly plan: StepPlan;
+  /** How far a source is read that may have no end. */
+  readonly limits: ReadLimits;
+  readonly fields: Fields;
+}
+
+function readOptions(operation: string, options: TrainOptions): ReadOptions {
   const fields = new Fields(operation, options);
   const whole = { minimum: 1, integer: true };
   const optional = <T>(name: string, read: () => T): T | undefined => (fields.raw(name) === undefined ? undefined : read());
   const steps = optional("steps", () => fields.number("steps", whole));
   const epochs = optional("epochs", () => fields.number("epochs", { above: 0 }));
   if (steps !== undefined && epochs !== undefined) throw fields.wrong("steps", "left out where epochs are given");
-  const signal = optional("signal", () => {
-    const given = fields.raw("signal");
-    if (isAbortSignal(given)) return given;
-    throw fields.wrong("signal", "an AbortSignal");
-  });
+  const signal = signalOption(fields);
   const run: RunOptions = {
     operation,
     batchSize: fields.number("batchSize", { ...whole, maximum: 2 ** 24 }, 128),
@@ -228,7 +242,12 @@ function readOptions(operation: string, options: TrainOptions): { run: RunOption
     threads: optional("threads", () => fields.number("threads", { ...whole, maximum: 1024 })),
     signal,
   };
-  return { run, plan: steps === undefined ? { epochs: epochs ?? 1 } : { steps }, fields };
+  const limits = {
+    enough: steps === undefined ? undefined : steps * run.batchSize,
+    maxRows: optional("maxRows", () => fields.number("maxRows", whole)),
+    stops: signal === undefined ? [] : [signal],
+  };
+  return { run, plan: steps === undefined ? { epochs: epochs ?? 1 } : { steps }, limits, fields };
 }
 
 type Callback<T> = (value: T) => void | Promise<void>;

@@ -12,7 +12,7 @@ import type { HostArray } from "../runtime/native.js";
 import type { SessionGraph } from "../runtime/session.js";
 import type { Architecture } from "./architecture.js";
 import { decodeGraph, encodeGraph, reconstructGraph, sampleGraph } from "./graph.js";
-import { batches, batchFor, checkBytesAsTrained, ownRows, resultRows, type TrainedOn } from "./rows.js";
+import { batches, batchFor, checkBytesAsTrained, ownRows, ownTogether, resultRows, type TrainedOn } from "./rows.js";
 import type { Weights } from "./weights.js";
 
 /** A model as inference sees it. */
@@ -125,9 +125,13 @@ export async function interpolate(
 ): Promise<Float32Array> {
   const operation = "interpolate";
   const { architecture } = model;
+  // A second row is one too many: there is no need to read on.
+  const rows = await ownTogether(
+    model,
+    ends.map((source) => ({ source, operation, enough: 2 })),
+  );
   const [from, to] = await Promise.all(
-    ends.map(async (end) => {
-      const dataset = await ownRows(model, end, operation);
+    rows.map(async (dataset) => {
       if (dataset.rows === 1) return (await encodeRows(model, dataset, operation)).mean;
       throw new VaeError({ code: "shape", operation, expected: "one row at each end", received: `${dataset.rows} rows` });
     }),

@@ -3,13 +3,20 @@
 import { VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
 import { isPromise, isUint8Array } from "../graph/kinds.js";
+import type { ReadLimits } from "../io/arrival.js";
 import { checkBytesInSlices } from "../io/bytes.js";
 import { checkValues } from "../io/check.js";
-import { checkDataset, type DataSource, type Dataset, isDataset, toDataset } from "../io/dataset.js";
+import { checkDataset, type DataSource, type Dataset, isDataset, takeRows, toDataset } from "../io/dataset.js";
 import { alignColumns, type DataNames, MODEL_COLUMNS, withColumns } from "../io/names.js";
 import type { Architecture } from "./architecture.js";
 import type { Inference } from "./infer.js";
 import { likelihoods } from "./likelihoods.js";
+
+/** How far a caller's data are read, and what their columns are to be. */
+export interface OwnRowsOptions extends ReadLimits {
+  /** The model's columns, where they are not known to the model yet. */
+  readonly columns?: readonly string[] | undefined;
+}
 
 /**
  * Rows of a caller's data. Typed arrays up to 8 MiB and rows in arrays are copied before this returns: what the caller does
@@ -18,28 +25,57 @@ import { likelihoods } from "./likelihoods.js";
  *
  * The columns of a `Dataset` are brought into the order of the model's, by name; rows without names are taken as they are.
  *
- * @param columns the model's columns, where they are not known to the model yet
- * @throws VaeError `"data"` for other columns than the model's
+ * Iterables are read while the event loop turns, until the limits say stop or the model is disposed of.
+ *
+ * @throws VaeError `"data"` for other columns than the model's, `"disposed"`; the reason of an abort; what a source throws
  */
 export function ownRows(
-  { architecture, names }: Inference,
+  { architecture, names, weights }: Inference,
   source: DataSource,
   operation: string,
-  columns = names.columns,
+  { columns = names.columns, stops = [], ...limits }: OwnRowsOptions = {},
 ): Dataset | Promise<Dataset> {
+  weights.check(operation);
   const { input } = architecture.config;
   const shaped = (rows: Dataset): Dataset | Promise<Dataset> => {
     const dataset = toDataset(rows, input, operation);
     return withColumns(dataset, columns, input);
   };
   if (!isDataset(source)) {
-    const rows = toDataset(source, input, operation);
-    return isPromise(rows) ? rows.then(shaped) : shaped(rows);
+    const rows = takeRows(source, input, operation, { ...limits, stops: [...stops, weights.disposal] });
+    if (!isPromise(rows)) return shaped(rows);
+    return rows.then(shaped, (error: unknown) => {
+      weights.check(operation);
+      throw error;
+    });
   }
   // Before the shape is looked at: what a column too few or too many is called says more than a number.
   checkDataset(source, operation);
   const aligned = alignColumns(source, columns, operation, MODEL_COLUMNS);
   return isPromise(aligned) ? aligned.then(shaped) : shaped(aligned);
+}
+
+/** A source among several, and what its rows are for. */
+export interface RowRequest extends OwnRowsOptions {
+  readonly source: DataSource;
+  readonly operation: string;
+}
+
+/**
+ * Rows of several sources at once, as {@link ownRows} takes them. Where one fails the others are closed: nobody will need their
+ * rows, which may never come.
+ */
+export async function ownTogether(model: Inference, requests: readonly RowRequest[]): Promise<Dataset[]> {
+  const failed = new AbortController();
+  const own = async ({ source, operation, ...options }: RowRequest): Promise<Dataset> => {
+    try {
+      return await ownRows(model, source, operation, { ...options, stops: [...(options.stops ?? []), failed.signal] });
+    } catch (error) {
+      failed.abort(error);
+      throw error;
+    }
+  };
+  return Promise.all(requests.map(own));
 }
 
 /** The names that a model has after it has learned from a data set: columns stay, classes that are new come behind those before. */

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { VaeError } from "../errors.js";
 import { type DType, type Shape, sizeOf } from "../graph/index.js";
 import { isFloat32Array } from "../graph/kinds.js";
@@ -52,6 +53,7 @@ export class Weights {
   /** The move in progress: what would use the device waits for it. */
   #moving: Promise<void> | undefined;
   #disposed = false;
+  readonly #disposal = new AbortController();
 
   /** @param initial values of all parameters to begin with, and of optimizer slots; drawn from the seed when left out */
   constructor(architecture: Architecture, options: DeviceOptions, initial?: ReadonlyMap<string, NamedArray>) {
@@ -59,6 +61,13 @@ export class Weights {
     this.#options = options;
     this.#device = Device.open(options);
     this.#initial = initial;
+    // Every source that is being read listens: many at a time are no leak.
+    setMaxListeners(0, this.#disposal.signal);
+  }
+
+  /** Aborted by {@link Weights.dispose}, for what is awaited outside of the device; {@link Weights.check} then says it in words. */
+  get disposal(): AbortSignal {
+    return this.#disposal.signal;
   }
 
   get device(): Device {
@@ -196,6 +205,7 @@ export class Weights {
   dispose(): void {
     if (this.#disposed) return;
     this.#disposed = true;
+    this.#disposal.abort();
     this.#close();
   }
 

@@ -1,0 +1,203 @@
+// Rows that arrive: sources of any kind are read without holding up the event loop, and left at once when somebody says stop.
+import { setImmediate } from "node:timers/promises";
+import { describe, VaeError } from "../errors.js";
+import { isPromise } from "../graph/kinds.js";
+import type { RowCollector } from "./collect.js";
+
+/** What ends a reading. */
+export interface ReadLimits {
+  /** Reading ends when so many rows are there, and the source is closed; default: at the source's end. */
+  readonly enough?: number | undefined;
+  /** More rows are an error; default: as many as fill 512 MiB. */
+  readonly maxRows?: number | undefined;
+  /** An abort of any of them ends the reading with its reason. */
+  readonly stops?: readonly AbortSignal[];
+}
+
+/** Timers and promises of others are at most so late. */
+const MILLISECONDS_PER_TURN = 10;
+
+/** An iterator of either kind. */
+interface Arriving {
+  next(): unknown;
+  /** Ends the source, also where `next` is pending. */
+  close(): void;
+}
+
+/**
+ * Reads batches into a collector until the source ends or enough rows are there, and closes the source however that ends. An
+ * error of the source is passed on as it is.
+ *
+ * The first turn of the event loop is used at once: what a short iterator brings is taken before this returns its promise.
+ *
+ * @throws the reason of an abort, while a batch is awaited too; what the source throws; VaeError `"argument"` for a source that
+ *   another call is reading
+ */
+export async function readBatches(
+  source: Iterable<unknown> | AsyncIterable<unknown>,
+  collector: RowCollector,
+  limits: ReadLimits,
+): Promise<void> {
+  const { enough = Number.POSITIVE_INFINITY, stops = [] } = limits;
+  const { operation } = collector;
+  const arriving = open(source, operation);
+  using stop = new Stop(stops);
+  using _ = new Lock(arriving.owner, operation);
+  let ended = false;
+  let turn = performance.now();
+  try {
+    while (collector.rows < enough) {
+      stop.throwIfStopped();
+      const promised = arriving.next();
+      const result = isPromise(promised) ? await stop.during(promised) : promised;
+      if (typeof result !== "object" || result === null) throw noResult(result, operation);
+      const { done, value } = result as IteratorResult<unknown>;
+      if (done === true) {
+        ended = true;
+        collector.end();
+        return;
+      }
+      collector.add(value);
+      if (performance.now() - turn < MILLISECONDS_PER_TURN) continue;
+      // Promises that resolve at once leave no turn to timers either.
+      await setImmediate();
+      turn = performance.now();
+    }
+  } finally {
+    if (!ended) arriving.close();
+  }
+}
+
+/** The same for what is there at once, in one turn. */
+export function readBatchesAtOnce(source: Iterable<unknown>, collector: RowCollector): void {
+  const iterator = source[Symbol.iterator]();
+  using _ = new Lock(iterator, collector.operation);
+  // A loop over the iterator and not over the source, which would make another one; it closes the iterator when it is left.
+  for (const batch of { [Symbol.iterator]: () => iterator }) collector.add(batch);
+  collector.end();
+}
+
+/** True for an iterable or async iterable of batches: rows that are not all there yet. */
+export function isArriving(source: unknown): source is Iterable<unknown> | AsyncIterable<unknown> {
+  return !Array.isArray(source) && !ArrayBuffer.isView(source) && (isIterable(source) || isAsyncIterable(source));
+}
+
+export function isIterable(value: unknown): value is Iterable<unknown> {
+  return typeof value === "object" && typeof (value as { [Symbol.iterator]?: unknown } | null)?.[Symbol.iterator] === "function";
+}
+
+export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
+  return typeof value === "object" && typeof (value as { [Symbol.asyncIterator]?: unknown } | null)?.[Symbol.asyncIterator] === "function";
+}
+
+function open(source: Iterable<unknown> | AsyncIterable<unknown>, operation: string): Arriving & { readonly owner: object } {
+  // A web stream's own iterator would wait for the chunk in progress before it lets go; its reader does not.
+  const { getReader } = source as { getReader?: unknown };
+  if (typeof getReader === "function") {
+    const reader = lockStream(source as ReadableStream, operation);
+    return { owner: reader, next: () => reader.read(), close: () => quietly(() => reader.cancel()) };
+  }
+  const iterator = (isIterable(source) ? source[Symbol.iterator]() : source[Symbol.asyncIterator]()) as Partial<
+    Record<"next" | "return", () => unknown>
+  >;
+  if (typeof iterator?.next !== "function") {
+    throw new VaeError({ code: "argument", operation, expected: "an iterator with a method next", received: describe(iterator) });
+  }
+  // Node's streams let go at once when they are destroyed, and not before the chunk in progress when their iterator returns.
+  const { destroy, pipe } = source as { destroy?: unknown; pipe?: unknown };
+  const isStream = typeof destroy === "function" && typeof pipe === "function";
+  return {
+    owner: isStream ? source : iterator,
+    next: () => iterator.next!(),
+    close: () => {
+      if (isStream) quietly(() => destroy.call(source));
+      quietly(() => iterator.return?.());
+    },
+  };
+}
+
+function lockStream(stream: ReadableStream, operation: string): ReadableStreamDefaultReader {
+  try {
+    return stream.getReader();
+  } catch (cause) {
+    throw beingRead(operation, cause);
+  }
+}
+
+/** Calls what cleans up, without waiting for it: why the reading ended is not to be hidden by what comes after. */
+function quietly(cleanUp: () => unknown): void {
+  try {
+    const cleaned = cleanUp();
+    if (isPromise(cleaned)) cleaned.then(undefined, () => undefined);
+  } catch {
+    // As above.
+  }
+}
+
+function noResult(result: unknown, operation: string): VaeError {
+  const expected = "next of the source to give { value, done }";
+  return new VaeError({ code: "argument", operation, expected, received: describe(result) });
+}
+
+function beingRead(operation: string, cause?: unknown): VaeError {
+  return new VaeError({
+    code: "argument",
+    operation,
+    problem: "the source is being read already",
+    expected: "an iterator or stream of its own for every use",
+    hint: "generators and streams give each row once: make another one, or load the rows with await datasets.from(source, shape)",
+    cause,
+  });
+}
+
+/** What is being read: two readers of one iterator would each get some of its rows. */
+const owners = new WeakSet<object>();
+
+class Lock implements Disposable {
+  constructor(
+    private readonly owner: object,
+    operation: string,
+  ) {
+    if (owners.has(owner)) throw beingRead(operation);
+    owners.add(owner);
+  }
+
+  [Symbol.dispose](): void {
+    owners.delete(this.owner);
+  }
+}
+
+/** Ends what is awaited when one of the signals aborts. */
+class Stop implements Disposable {
+  #stopped: { readonly reason: unknown } | undefined;
+  #reject: ((reason: unknown) => void) | undefined;
+
+  constructor(private readonly signals: readonly AbortSignal[]) {
+    for (const signal of signals) signal.addEventListener("abort", this.#hear);
+    this.#hear();
+  }
+
+  throwIfStopped(): void {
+    if (this.#stopped !== undefined) throw this.#stopped.reason;
+  }
+
+  /** What the promise gives, or the reason of an abort before. */
+  during<T>(promise: PromiseLike<T>): Promise<T> {
+    // Not Promise.race with one promise of the abort: that would gather a reaction for every batch.
+    return new Promise((resolve, reject) => {
+      this.#reject = reject;
+      promise.then(resolve, reject);
+    });
+  }
+
+  [Symbol.dispose](): void {
+    for (const signal of this.signals) signal.removeEventListener("abort", this.#hear);
+  }
+
+  readonly #hear = (): void => {
+    const aborted = this.signals.find((signal) => signal.aborted);
+    if (aborted === undefined) return;
+    this.#stopped ??= { reason: aborted.reason };
+    this.#reject?.(this.#stopped.reason);
+  };
+}
