@@ -103,6 +103,7 @@ export {
   elbo,
   type GaussianDistribution,
   type GaussianLikelihoodOptions,
+  type GaussianPosteriorOptions,
   gaussian,
   gaussianDistribution,
   gaussianPosterior,

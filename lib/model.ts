@@ -208,7 +208,8 @@ export class Vae implements AsyncDisposable, Disposable {
     const samples = fields.number("samples", { minimum: 0, maximum: MOST_SAMPLES, integer: true }, 0);
     const request = { samples, seed: seedOf(fields, this.config.seed), signal: signalOption(fields) };
     fields.finish();
-    return scoreRows(this.#model, await ownRows(this.#model, data, "score"), request);
+    const stops = request.signal === undefined ? [] : [request.signal];
+    return scoreRows(this.#model, await ownRows(this.#model, data, "score", { stops }), request);
   }
 
   /** Copies of all weights by name (`"encoder.0.weight"`), row-major; dense weights are `[inputs, units]`. */

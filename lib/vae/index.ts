@@ -26,6 +26,7 @@ export {
 export {
   definePosterior,
   type GaussianDistribution,
+  type GaussianPosteriorOptions,
   gaussianDistribution,
   gaussianPosterior,
   type LatentDistribution,

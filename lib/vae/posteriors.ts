@@ -1,4 +1,4 @@
-import { add, clamp, exp, multiply, type Shape, slice, square, subtract, type Tensor } from "../graph/index.js";
+import { absolute, add, clamp, exp, multiply, reciprocal, type Shape, sign, slice, square, subtract, type Tensor } from "../graph/index.js";
 import { type Behaviour, type Fields, type NoiseSource, Registry, type Tagged } from "../nn/index.js";
 
 /** The family of q(z|x), as frozen plain data. */
@@ -45,11 +45,17 @@ interface Gaussian extends Posterior {
   readonly logVarianceRange: readonly [low: number, high: number];
 }
 
+/** What {@link gaussianPosterior} takes. */
+export interface GaussianPosteriorOptions {
+  /**
+   * What log σ² stays within, default [−30, 20]. In the middle three fifths of the range it is what the encoder gives, towards the
+   * ends it approaches them ever more slowly, with a gradient everywhere.
+   */
+  readonly logVarianceRange?: readonly [low: number, high: number];
+}
+
 /** A posterior with independent Gaussian dimensions (Kingma & Welling 2014). */
-export function gaussianPosterior(
-  options: { logVarianceRange?: readonly [low: number, high: number] } = {},
-  ...surplus: never[]
-): Posterior {
+export function gaussianPosterior(options: GaussianPosteriorOptions = {}, ...surplus: never[]): Posterior {
   return posteriors.construct("gaussian", { options, surplus, usual: "logVarianceRange", operation: "gaussianPosterior" });
 }
 
@@ -67,10 +73,31 @@ definePosterior<Gaussian>("gaussian", {
     const batch = head.shape[0]!;
     const mean = slice(head, [0, 0], [batch, latent]);
     // Outside of the range exp overflows or the density becomes a spike that float32 cannot hold.
-    const logVariance = clamp(slice(head, [0, latent], [batch, 2 * latent]), low, high);
+    const logVariance = softlyBounded(slice(head, [0, latent], [batch, 2 * latent]), low, high);
     return gaussianDistribution(mean, logVariance);
   },
 });
+
+/**
+ * `x` within (low, high), with a gradient everywhere. A clamp has none outside: where data of a large scale had pushed a
+ * log-variance beyond the bound, nothing brought it back. Softplus at both ends has one that falls like e^−|x|, which in float32
+ * is 0 from a distance of 104 on, and an encoder of unscaled data gives thousands.
+ *
+ * With w a fifth of the range, c = x clamped to [low + w, high − w], and e = x − c what lies outside of that:
+ *
+ *     c + w · sign(e) · (1 − 1 / (1 + |e| / w))
+ *
+ * Inside e is 0 and this is x to the bit. Outside its slope is 1 / (1 + |e| / w)², 1 at the knee and 10⁻⁶ at x = 10⁴ for the
+ * default range, which Adam takes like any other; it leaves float32 at |x| = 10¹⁹. Written as w · |e| / (w + |e|) the slope
+ * would be a difference of two nearly equal numbers.
+ */
+function softlyBounded(x: Tensor, low: number, high: number): Tensor {
+  const width = (high - low) / 5;
+  const inside = clamp(x, low + width, high - width);
+  const outside = multiply(1 / width, subtract(x, inside));
+  const part = subtract(1, reciprocal(add(1, absolute(outside))));
+  return add(inside, multiply(multiply(width, sign(outside)), part));
+}
 
 /** The Gaussian with these means and log-variances. */
 export function gaussianDistribution(mean: Tensor, logVariance: Tensor): GaussianDistribution {
