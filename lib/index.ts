@@ -16,11 +16,16 @@ export {
   type MnistOptions,
   type NpyOptions,
   type NpzOptions,
+  type RecordsOptions,
   type SheetOptions,
   type SheetRows,
   type SplitOptions,
+  type Standardization,
+  type Standardizer,
+  type StandardizerOptions,
   saveImages,
   split,
+  standardizer,
   subset,
 } from "./io/index.js";
 export type { EvaluateOptions, Evaluation, ScoreOptions } from "./learn/evaluate.js";

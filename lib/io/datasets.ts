@@ -9,6 +9,7 @@ import { idx } from "./idx.js";
 import { mnist } from "./mnist.js";
 import { npy } from "./npy.js";
 import { npz } from "./npz.js";
+import { records } from "./records.js";
 
 /** What rows are taken with. */
 export interface FromOptions {
@@ -67,4 +68,4 @@ function from(source: DataSource, shape: Shape, options: FromOptions = {}): Data
  * const sensors = await datasets.csv("sensors.csv", { label: "state", standardize: true });
  * ```
  */
-export const datasets = Object.freeze({ csv, from, idx, images, mnist, npy, npz });
+export const datasets = Object.freeze({ csv, from, idx, images, mnist, npy, npz, records });

@@ -11,5 +11,7 @@ export { imageSheet, type Pixels, type Sheet, type SheetOptions, type SheetRows,
 export type { MnistOptions } from "./mnist.js";
 export type { NpyOptions } from "./npy.js";
 export type { NpzOptions } from "./npz.js";
+export type { RecordsOptions } from "./records.js";
 export { readSafetensors, type Safetensors, type StoredTensor, writeSafetensors } from "./safetensors.js";
+export { type Standardization, type Standardizer, type StandardizerOptions, standardizer } from "./standardizer.js";
 export { type RowRange, type SplitOptions, split, subset } from "./subset.js";
