@@ -26,6 +26,7 @@ async function load(options: DataOptions, input: Shape | undefined): Promise<Dat
       return datasets.images(path, {
         size: options.size ?? [height, width],
         channels: options.channels ?? (channels === 1 ? 1 : 3),
+        ...bytes,
         recursive: true,
       });
     }

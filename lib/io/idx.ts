@@ -46,14 +46,12 @@ export async function idx(path: string | URL, options: IdxOptions = {}): Promise
   const fields = new Fields(source.operation, options);
   const labels = fields.raw("labels");
   const bytes = bytesOption(fields);
-  let stored = 0;
-  const limit = byteLimit(fields, () => stored);
+  const limit = byteLimit(fields);
   fields.finish();
   const content = await readBytes(source);
-  stored = content.length;
   const reader = gunzipped(content, source);
   const header = await readIdxHeader(reader, source, [2, 3, 4]);
-  const loaded = await readRows(reader, header, { bytes, limit: limit() }, source);
+  const loaded = await readRows(reader, header, { bytes, limit: limit(content.length) }, source);
   const dataset = { ...loaded, shape: loaded.shape.length === 2 ? [...loaded.shape, 1] : loaded.shape };
   if (labels === undefined) return { ...dataset, labels: undefined };
   return { ...dataset, labels: await readIdxLabels(sourceOf(source.operation, labels), dataset) };

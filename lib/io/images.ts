@@ -1,9 +1,9 @@
 import { describe, VaeError } from "../errors.js";
 import { Fields } from "../graph/arguments.js";
-import { isFloat32Array, isUint8Array } from "../graph/kinds.js";
+import { isFloat32Array, isUint8Array, messageOf } from "../graph/kinds.js";
 import { sizeOf } from "../graph/tensor.js";
-import { sourceOf, writeAtomically } from "./files.js";
-import { loadSharp } from "./folder.js";
+import { fileError, sourceOf, writeAtomically } from "./files.js";
+import { loadSharp } from "./picture.js";
 
 /** How images are laid out on a sheet. */
 export interface SheetOptions {
@@ -18,7 +18,11 @@ export interface SheetOptions {
   /** Grey value, 0 to 255, of gaps and empty places; default 48, a dark grey
    * that parts dark images without outshining them. */
   readonly background?: number;
+  /** The most pixels that the sheet may have; default 50 million. */
+  readonly maxPixels?: number;
 }
+
+const MOST_PIXELS = 50e6;
 
 /** Pixels, row-major, channels innermost. */
 export interface Sheet {
@@ -42,7 +46,8 @@ export type SheetRows = Pixels | { readonly pairs: readonly [Pixels, Pixels] };
  * await saveImages("samples.png", await digits.sample(64), { shape: [28, 28, 1] });
  * await saveImages("pairs.png", { pairs: [originals, reconstructions] }, { shape: [28, 28, 1], columns: 10 });
  * ```
- * @throws VaeError `"shape"` for data that are not whole images, `"argument"` for options out of range.
+ * @throws VaeError `"shape"` for data that are not whole images, `"argument"` for options out of range and for sheets of more than
+ *   `maxPixels`.
  */
 export function imageSheet(rows: SheetRows, options: SheetOptions, operation = "imageSheet"): Sheet {
   const fields = new Fields(operation, options);
@@ -66,6 +71,7 @@ export function imageSheet(rows: SheetRows, options: SheetOptions, operation = "
   const columns = Math.min(count, whole("columns", 1, 1e6, Math.ceil(Math.sqrt(count))));
   const gap = whole("gap", 0, 1000, 2);
   const background = whole("background", 0, 255, 48);
+  const maxPixels = whole("maxPixels", 1, Number.MAX_SAFE_INTEGER, MOST_PIXELS);
   fields.finish();
 
   const lines = Math.ceil(count / columns);
@@ -75,7 +81,18 @@ export function imageSheet(rows: SheetRows, options: SheetOptions, operation = "
   const blockHeight = cell.height * lists.length + apart;
   const sheetWidth = cell.width * columns + gap;
   const sheetHeight = blockHeight * lines - apart + gap;
-  const data = new Uint8Array(sheetWidth * sheetHeight * channels).fill(background);
+  const sheetPixels = `${count} images on ${sheetWidth} × ${sheetHeight} pixels`;
+  if (sheetWidth * sheetHeight > maxPixels) {
+    throw new VaeError({
+      code: "argument",
+      operation,
+      problem: "the sheet is too large",
+      expected: `at most ${maxPixels} pixels (the option maxPixels)`,
+      received: sheetPixels,
+      hint: "show fewer images, make scale or gap smaller, or pass a larger maxPixels",
+    });
+  }
+  const data = emptySheet(sheetWidth * sheetHeight * channels, sheetPixels, operation).fill(background);
   lists.forEach((list, place) => {
     for (let image = 0; image < count; image++) {
       const left = gap + (image % columns) * cell.width;
@@ -91,6 +108,14 @@ export function imageSheet(rows: SheetRows, options: SheetOptions, operation = "
     }
   });
   return { width: sheetWidth, height: sheetHeight, channels, data };
+}
+
+function emptySheet(bytes: number, received: string, operation: string): Uint8Array {
+  try {
+    return new Uint8Array(bytes);
+  } catch (cause) {
+    throw new VaeError({ code: "argument", operation, problem: "the sheet does not fit into memory", received, cause });
+  }
 }
 
 function listsOf(rows: SheetRows, operation: string): readonly Pixels[] {
@@ -133,9 +158,17 @@ function paint(
 export async function writePng(path: string | URL, { width, height, channels, data }: Sheet, operation = "writePng"): Promise<void> {
   const target = sourceOf(operation, path);
   const open = await loadSharp(operation);
-  const image = open(data, { raw: { width, height, channels } });
-  const bytes = await (channels === 1 ? image.toColourspace("b-w") : image).png({ compressionLevel: 9 }).toBuffer();
-  await writeAtomically(target, [bytes]);
+  await writeAtomically(target, [await encodePng()]);
+
+  async function encodePng(): Promise<Uint8Array> {
+    try {
+      const image = open(data, { raw: { width, height, channels }, limitInputPixels: false });
+      return await (channels === 1 ? image.toColourspace("b-w") : image).png({ compressionLevel: 9 }).toBuffer();
+    } catch (cause) {
+      const received = `${width} × ${height} pixels`;
+      throw fileError(target, `cannot be encoded as PNG: ${messageOf(cause)}`, { received, cause });
+    }
+  }
 }
 
 /**

@@ -9,12 +9,11 @@ const LEAST_BYTES = 256 * 2 ** 20;
 const USUAL_RATIO = 10;
 
 /**
- * The option `maxBytes`: how many bytes of memory the loaded rows may take.
- *
- * @param stored what the file or files take; the default grows with them
+ * The option `maxBytes`: how many bytes of memory the loaded rows may take, given how many the file or files have; the default
+ * grows with them.
  */
-export function byteLimit(fields: Fields, stored: () => number): () => number {
-  if (fields.raw("maxBytes") === undefined) return () => Math.max(LEAST_BYTES, USUAL_RATIO * stored());
+export function byteLimit(fields: Fields): (stored: number) => number {
+  if (fields.raw("maxBytes") === undefined) return (stored) => Math.max(LEAST_BYTES, USUAL_RATIO * stored);
   const limit = fields.number("maxBytes", { minimum: 1, maximum: Number.MAX_SAFE_INTEGER, integer: true });
   return () => limit;
 }

@@ -35,13 +35,11 @@ export async function npy(path: string | URL, options: NpyOptions = {}): Promise
   const fields = new Fields(source.operation, options);
   const labels = fields.raw("labels");
   const bytes = bytesOption(fields);
-  let stored = 0;
-  const limit = byteLimit(fields, () => stored);
+  const limit = byteLimit(fields);
   fields.finish();
   const content = await readBytes(source);
-  stored = content.length;
   const reader = new ByteReader(content);
-  const dataset = await readRows(reader, await readNpyHeader(reader, source), { bytes, limit: limit() }, source);
+  const dataset = await readRows(reader, await readNpyHeader(reader, source), { bytes, limit: limit(content.length) }, source);
   if (labels === undefined) return dataset;
   const labelSource = sourceOf(source.operation, labels);
   const labelReader = new ByteReader(await readBytes(labelSource));

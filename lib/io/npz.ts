@@ -43,11 +43,9 @@ export async function npz(path: string | URL, options: NpzOptions = {}): Promise
   const key = nameOption(fields, "key");
   const labels = nameOption(fields, "labels");
   const bytes = bytesOption(fields);
-  let stored = 0;
-  const limit = byteLimit(fields, () => stored);
+  const limit = byteLimit(fields);
   fields.finish();
   const archive = await readBytes(source);
-  stored = archive.length;
   const members = readZipDirectory(archive, source);
   const names = [...members.keys()].map((name) => name.replace(/\.npy$/, ""));
   const listed = (some: readonly string[]) =>
@@ -67,7 +65,10 @@ export async function npz(path: string | URL, options: NpzOptions = {}): Promise
     return { reader, header: await readNpyHeader(reader, memberSource), source: memberSource };
   };
   const rows = await open(chosen);
-  const dataset = { ...(await readRows(rows.reader, rows.header, { bytes, limit: limit() }, rows.source)), name: source.path };
+  const dataset = {
+    ...(await readRows(rows.reader, rows.header, { bytes, limit: limit(archive.length) }, rows.source)),
+    name: source.path,
+  };
   if (labels === undefined) return dataset;
   const label = await open(labels);
   return { ...dataset, labels: await readLabels(label.reader, label.header, dataset.rows, label.source) };
