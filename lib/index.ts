@@ -6,6 +6,11 @@ export { VaeError, type VaeErrorCode, type VaeErrorParts } from "./errors.js";
 export type { PaddingOption, Pair } from "./graph/index.js";
 export {
   type BytesMeaning,
+  type CsvCategoryColumn,
+  type CsvDataset,
+  type CsvNumberColumn,
+  type CsvOptions,
+  type CsvPreparation,
   concatenateDatasets,
   type DataSource,
   type Dataset,

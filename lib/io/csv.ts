@@ -1,215 +1,169 @@
-import { createReadStream } from "node:fs";
-import { pipeline } from "node:stream";
-import { CsvError, type Info, parse } from "csv-parse";
-import { VaeError } from "../errors.js";
-import { Fields } from "../graph/arguments.js";
-import { noRows } from "./collect.js";
-import { CategoryColumn, type Column, isMissing, type Missing, NumberColumn } from "./columns.js";
-import type { Dataset } from "./dataset.js";
-import { fileError, fileSystemError, type Source, sourceOf } from "./files.js";
-import { nameOption, namesOption } from "./options.js";
+import { describe, VaeError } from "../errors.js";
+import { firstRepeated } from "./csv-columns.js";
+import { type Dialect, detectDialect, SAMPLED_CHARACTERS } from "./csv-dialect.js";
+import { finishTable } from "./csv-finish.js";
+import { parseNumber } from "./csv-numbers.js";
+import { type CsvDataset, type CsvOptions, defaultMaxBytes, type Layout, readLayout } from "./csv-options.js";
+import { Table, type TableFile } from "./csv-table.js";
+import { type CellSink, Tokenizer } from "./csv-tokens.js";
+import { fileError, type Source, sourceOf } from "./files.js";
+import { Pace } from "./pace.js";
+import { readText, textFile } from "./text.js";
 
-/** What a CSV file is read with. */
-export interface CsvOptions {
-  /** Columns to use, in this order; default all but the label. */
-  readonly columns?: readonly string[];
-  /** Column with the class of each row: whole numbers are taken as they are, texts are numbered in sorted order. */
-  readonly label?: string;
-  /** Columns of texts, each to become one column of 0 and 1 per text that occurs ("one-hot"), in sorted order. */
-  readonly categorical?: readonly string[];
-  /** Between the cells; default `","`. */
-  readonly delimiter?: string;
-  /** Whether the first line holds the names of the columns, default true. Otherwise they are "0", "1", … */
-  readonly header?: boolean;
-  /**
-   * What to do with empty cells, `NA`, `N/A`, `NaN`, `null` and `?`: throw (default), fill in the mean of the column or a number, or
-   * drop the row. A missing category that is filled in becomes all zeros; a missing label throws or is dropped.
-   */
-  readonly missing?: Missing;
-  /** Subtract the mean of each numeric column and divide by its standard deviation (over the rows); default false. */
-  readonly standardize?: boolean;
-}
+export type { CsvDataset, CsvOptions } from "./csv-options.js";
+export type { CsvCategoryColumn, CsvNumberColumn, CsvPreparation } from "./csv-preparation.js";
 
-/** The rows of a CSV file, with what is needed to prepare other rows alike. */
-export interface CsvDataset extends Dataset {
-  readonly columns: readonly string[];
-  /** With `standardize`: what was subtracted from and what divides each column; 0 and 1 for categories. */
-  readonly standardization: { readonly mean: Float32Array; readonly standardDeviation: Float32Array } | undefined;
-}
+/** Characters that are cut into cells before the event loop may have its turn. */
+const PIECE = 1 << 13;
 
 /**
- * Loads the numeric and categorical columns of a CSV file as flat float32 rows.
+ * Loads the numeric and categorical columns of a CSV file, also gzipped, as flat float32 rows.
  *
- * @throws VaeError `"file"` naming file, line, column and the text of a cell that is no number, or what is wrong with the file;
- *   `"argument"` for columns that are not in it; `"data"` when no rows are left.
+ * @throws VaeError `"file"` naming file, line, column and the text of a cell that is no number, or what is wrong with the file or
+ *   larger than a limit; `"argument"` for columns that are not in it; `"data"` when no rows are left.
  */
 export async function csv(path: string | URL, options: CsvOptions = {}): Promise<CsvDataset> {
   const source = sourceOf("datasets.csv", path);
   const layout = readLayout(source.operation, options);
-  const { header, missing, standardize } = layout;
-  let table: Table | undefined;
-  for await (const { record, info } of readRecords(source, layout)) {
-    if (table === undefined) {
-      table = new Table(header ? record : record.map((_, index) => String(index)), layout, source);
-      if (header) continue;
-    }
-    table.add(record, info.lines, missing);
-  }
-  if (table === undefined || table.rows === 0) throw noRows(source.operation);
-  return table.finish(missing, standardize, source.path);
-}
-
-/** Checked options, with their defaults. */
-interface Layout {
-  readonly columns: readonly string[] | undefined;
-  readonly label: string | undefined;
-  readonly categorical: readonly string[];
-  readonly delimiter: string;
-  readonly header: boolean;
-  readonly missing: Missing;
-  readonly standardize: boolean;
-}
-
-function readLayout(operation: string, options: CsvOptions): Layout {
-  const fields = new Fields(operation, options);
-  const layout = {
-    columns: namesOption(fields, "columns"),
-    label: nameOption(fields, "label"),
-    categorical: namesOption(fields, "categorical") ?? [],
-    delimiter: nameOption(fields, "delimiter") ?? ",",
-    header: fields.boolean("header", true),
-    missing: missingOption(fields),
-    standardize: fields.boolean("standardize", false),
+  const file = await textFile(source);
+  const maxBytes = layout.maxBytes ?? defaultMaxBytes(file.bytes);
+  const pace = new Pace();
+  const open = async (head: string, whole: boolean): Promise<Reader> => {
+    const { delimiter, decimal, comment, header } = layout;
+    const dialect = await detectDialect(source, head, whole, { delimiter, decimal, comment, header: header ?? true }, pace);
+    return new Reader(source, layout, maxBytes, dialect);
   };
-  if (layout.delimiter === "") throw fields.wrong("delimiter", "at least one character");
-  fields.finish();
-  return layout;
-}
-
-function missingOption(fields: Fields): Missing {
-  const value = fields.raw("missing") ?? "error";
-  if (value === "error" || value === "mean" || value === "drop") return value;
-  if (typeof value === "number" && Number.isFinite(Math.fround(value))) return value;
-  throw fields.wrong("missing", '"error", "mean", "drop" or a number that fits a float32');
-}
-
-interface CsvRecord {
-  readonly record: readonly string[];
-  readonly info: Info;
-}
-
-async function* readRecords(source: Source, { delimiter }: Layout): AsyncGenerator<CsvRecord> {
-  const parser = parse({ delimiter, bom: true, info: true, skip_empty_lines: true, trim: true });
-  try {
-    // pipeline() hands a failed read on to the parser, and closes the file when the loop is left early.
-    yield* pipeline(createReadStream(source.path), parser, () => {}) as AsyncIterable<CsvRecord>;
-  } catch (cause) {
-    if (!(cause instanceof CsvError)) throw fileSystemError(source, cause);
-    const ragged = cause.code === "CSV_RECORD_INCONSISTENT_FIELDS_LENGTH";
-    const hint = "is the delimiter right? texts with delimiters in them need quotes";
-    throw fileError(
-      source,
-      ragged ? `line ${String(cause.lines)}: wrong number of cells` : `line ${String(cause.lines)}: ${cause.message}`,
-      {
-        ...(ragged ? { received: cause.message.replace(/^.*: (?=expect)/, "") } : {}),
-        hint,
-        cause,
-      },
-    );
+  let reader: Reader | undefined;
+  let head = "";
+  for await (const text of readText(file, layout.encoding, maxBytes)) {
+    if (reader === undefined) {
+      head += text;
+      if (head.length < SAMPLED_CHARACTERS) continue;
+      reader = await open(head, false);
+      await reader.push(head, pace);
+    } else await reader.push(text, pace);
   }
+  if (reader === undefined) {
+    reader = await open(head, true);
+    await reader.push(head, pace);
+  }
+  const table = reader.finish();
+  const dataset = await finishTable(table, layout, pace);
+  for (const warning of dataset.warnings) process.emitWarning(warning, "VaeWarning");
+  return dataset;
 }
 
-/** The columns in use, filled record by record. */
-class Table {
-  rows = 0;
-  private readonly columns: readonly Column[];
-  private readonly label: CategoryColumn | undefined;
+/** Reads the names, then hands on to the table that they make. */
+class Reader implements CellSink {
+  private readonly tokenizer: Tokenizer;
+  private readonly file: Omit<TableFile, "names" | "indexOf">;
+  private skip: number;
+  private names: string[] = [];
+  private table: Table | undefined;
+  /** Blank lines before the first cell: missing cells where there is one column and no header. */
+  private readonly blanks = { line: 0, count: 0 };
 
   constructor(
-    names: readonly string[],
-    { columns, label, categorical }: Layout,
     private readonly source: Source,
+    private readonly layout: Layout,
+    maxBytes: number,
+    dialect: Dialect,
   ) {
-    const repeated = names.find((name, index) => names.indexOf(name) !== index);
-    if (repeated !== undefined) throw fileError(source, `line 1: two columns are called "${repeated}"`);
-    const place = (name: string) => {
-      const index = names.indexOf(name);
-      if (index >= 0) return index;
-      throw new VaeError({
-        code: "argument",
-        operation: source.operation,
-        problem: `${source.path}: no column "${name}"`,
-        expected: names.map((known) => JSON.stringify(known)).join(", "),
-        hint: "a header in one piece means another delimiter; without a header line pass { header: false }",
-      });
-    };
-    const used = columns ?? names.filter((name) => name !== label);
-    if (used.length === 0) {
-      throw new VaeError({
-        code: "argument",
-        operation: source.operation,
-        expected: "at least one column beside the label",
-        received: "none",
-      });
-    }
-    const unused = categorical.find((name) => !used.includes(name));
-    if (unused !== undefined) {
-      place(unused);
-      const received = used.map((name) => JSON.stringify(name)).join(", ");
-      throw new VaeError({
-        code: "argument",
-        operation: source.operation,
-        expected: `the categorical column "${unused}" among the columns in use`,
-        received,
-      });
-    }
-    this.columns = used.map((name) =>
-      categorical.includes(name) ? new CategoryColumn(name, place(name)) : new NumberColumn(name, place(name)),
+    this.file = { source, delimiter: dialect.delimiter, trailing: dialect.trailing, maxBytes };
+    this.skip = dialect.skip;
+    this.tokenizer = new Tokenizer(
+      source,
+      { delimiter: dialect.delimiter, comment: layout.comment, maxCellLength: layout.maxCellLength },
+      this,
     );
-    this.label = label === undefined ? undefined : new CategoryColumn(label, place(label));
   }
 
-  add(record: readonly string[], line: number, missing: Missing): void {
-    const all = this.label === undefined ? this.columns : [...this.columns, this.label];
-    const gap = all.find(({ index }) => isMissing(record[index]!));
-    if (gap !== undefined && missing === "drop") return;
-    if (gap !== undefined && (missing === "error" || (this.label !== undefined && isMissing(record[this.label.index]!)))) {
-      const { name, index } = missing === "error" ? gap : this.label!;
-      throw fileError(this.source, `line ${line}, column "${name}": missing value`, {
-        received: JSON.stringify(record[index]),
-        hint: 'pass { missing: "mean" }, { missing: "drop" } or { missing: 0 }',
-      });
+  async push(text: string, pace: Pace): Promise<void> {
+    for (let begin = this.skip; begin < text.length; begin += PIECE) {
+      this.tokenizer.push(text.slice(begin, begin + PIECE));
+      await pace.rest();
     }
-    for (const column of all) {
-      if (column.add(record[column.index]!)) continue;
-      throw fileError(this.source, `line ${line}, column "${column.name}": not a number`, {
-        expected: "a number that fits a float32",
-        received: JSON.stringify(record[column.index]),
-        hint: `texts can be read with { categorical: ["${column.name}"] }, or leave the column out with { columns: [...] }`,
-      });
-    }
-    this.rows++;
+    this.skip = 0;
   }
 
-  finish(missing: Missing, standardize: boolean, name: string): CsvDataset {
-    const parts = this.columns.flatMap((column) => column.finish(missing, standardize));
-    const data = new Float32Array(this.rows * parts.length);
-    parts.forEach(({ value }, column) => {
-      for (let row = 0; row < this.rows; row++) data[row * parts.length + column] = value(row);
+  finish(): Table {
+    this.tokenizer.finish();
+    const { table } = this;
+    if (table !== undefined && table.rows > 0) return table;
+    const all = table === undefined ? "" : `: all ${table.dropped} rows have missing values and were dropped`;
+    throw new VaeError({
+      code: "data",
+      operation: this.source.operation,
+      problem: `${this.source.path}: no rows${table === undefined || table.dropped === 0 ? (this.names.length > 0 ? " below the header" : ", the file is empty") : all}`,
+      expected: "at least one row",
+      received: "none",
+      ...(this.names.length > 0 && table?.dropped === 0 ? { hint: "without a header line pass { header: false }" } : {}),
     });
-    return {
-      data,
-      rows: this.rows,
-      shape: [parts.length],
-      ...this.label?.asLabels(),
-      columns: parts.map((part) => part.name),
-      standardization: standardize
-        ? {
-            mean: Float32Array.from(parts, ({ mean }) => mean),
-            standardDeviation: Float32Array.from(parts, ({ standardDeviation }) => standardDeviation),
-          }
-        : undefined,
-      name,
-    };
+  }
+
+  cell(text: string, index: number, line: number): void {
+    if (this.table !== undefined) {
+      this.table.cell(text, index, line);
+      return;
+    }
+    const { maxColumns } = this.layout;
+    if (index >= maxColumns) {
+      throw fileError(this.source, `line ${line}: too many columns`, {
+        expected: `at most maxColumns, ${maxColumns}`,
+        hint: "is the delimiter right? wider tables need a larger { maxColumns }",
+      });
+    }
+    this.names.push(text);
+  }
+
+  end(line: number, count: number, blank: boolean): void {
+    if (this.table !== undefined) {
+      this.table.end(line, count, blank);
+      return;
+    }
+    if (blank) {
+      this.names = [];
+      if (this.blanks.count++ === 0) this.blanks.line = line;
+      return;
+    }
+    this.begin(line);
+  }
+
+  private begin(line: number): void {
+    const { layout, file } = this;
+    const first = this.names;
+    const isHeader = layout.header ?? true;
+    // A delimiter at the end of every line has nothing behind it, not even a name.
+    const count = file.trailing && first.at(-1) === "" ? first.length - 1 : first.length;
+    this.names = isHeader ? first.slice(0, count) : Array.from({ length: count }, (_, index) => String(index));
+    const indexOf = new Map<string, number>();
+    for (const [index, name] of this.names.entries()) indexOf.set(name, index);
+    if (isHeader) this.checkHeader(line, indexOf.size);
+    this.table = new Table({ ...file, names: this.names, indexOf }, layout);
+    if (isHeader) return;
+    if (count === 1) for (let blank = 0; blank < this.blanks.count; blank++) this.replay([""], this.blanks.line + blank, true);
+    this.replay(first, line, false);
+  }
+
+  private replay(cells: readonly string[], line: number, blank: boolean): void {
+    for (const [index, text] of cells.entries()) this.table?.cell(text, index, line);
+    this.table?.end(line, cells.length, blank);
+  }
+
+  private checkHeader(line: number, different: number): void {
+    const { names, source, layout } = this;
+    const isNumbers = names.every((name) => parseNumber(name, layout.decimal) !== undefined);
+    if (layout.header === undefined && isNumbers) {
+      throw fileError(source, `line ${line}: the header holds only numbers`, {
+        received: names.slice(0, 4).map(describe).join(", "),
+        hint: "pass { header: false } where the first line holds values, { header: true } where these are names",
+      });
+    }
+    if (different === names.length) return;
+    const repeated = firstRepeated(names);
+    const problem = repeated === "" ? "several columns have no name" : `two columns are called ${describe(repeated)}`;
+    throw fileError(source, `line ${line}: ${problem}`, {
+      hint: "give every column a name of its own; without a header line pass { header: false }",
+    });
   }
 }

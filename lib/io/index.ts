@@ -2,7 +2,7 @@ export { type BytesMeaning, checkBytesInSlices } from "./bytes.js";
 export { checkFinite, checkRange, checkValues, type ValueRange } from "./check.js";
 export { type Checkpoint, type JsonValue, loadCheckpoint, saveCheckpoint } from "./checkpoint.js";
 export { concatenateDatasets } from "./concatenate.js";
-export type { CsvDataset, CsvOptions } from "./csv.js";
+export type { CsvCategoryColumn, CsvDataset, CsvNumberColumn, CsvOptions, CsvPreparation } from "./csv.js";
 export { type Batch, type DataSource, type Dataset, type ImmediateSource, isDataset, toDataset } from "./dataset.js";
 export { datasets, type FromOptions } from "./datasets.js";
 export type { ImagesDataset, ImagesOptions, SkippedFile } from "./folder.js";
