@@ -75,7 +75,10 @@ describe("errors", () => {
       [["train", "--data", "short.idx"], /short\.idx: truncated in the dimensions at byte 8/],
       [["train", "--data", "rows.csv"], /line 4, column "b": not a number.*received "oops"/],
       [["train", "--data", "good.csv", "--shape", "3x3"], /--shape: expected a shape of 2 values/],
-      [["train", "--data", "good.csv", "--out", "no/such/folder.vae"], /--out: .*no.such: no such file or folder/],
+      [
+        ["train", "--data", "good.csv", "--out", "no/such/folder.vae"],
+        /--out: no.such.folder\.vae: no such file or folder\n {2}hint: the folder no.such is not there/,
+      ],
       [["train", "--data", "good.csv", "--device", "tpu"], /"tpu"/],
       [["sample", "good.csv"], /good\.csv/],
       [["sample", "good.csv", "--out", "sheet.jpg"], /--out: expected a file name ending in \.png, \.csv, \.npy; received sheet\.jpg/],

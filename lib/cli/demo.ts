@@ -1,14 +1,14 @@
 import { mkdir } from "node:fs/promises";
 import { basename, join, relative } from "node:path";
 import { Argument, Command } from "commander";
-import { adam, type Dataset, load, type Vae, vae } from "../index.js";
+import { adam, type Dataset, type History, load, type Vae, vae } from "../index.js";
 import { fileSystemError } from "../io/files.js";
 import { subset } from "../io/index.js";
 import { drawInterpolations, drawReconstructions, drawSamples, drawTraversals } from "./demo-sheets.js";
 import { type Subject, type SubjectName, subjects } from "./demo-subjects.js";
-import { INTERRUPTED } from "./failure.js";
-import { Interrupt } from "./interrupt.js";
+import { trainAndSave } from "./ending.js";
 import { addDeviceOptions, addExamples, type DeviceChoice, placementOf, placeOf } from "./options.js";
+import { checkOutput } from "./output-check.js";
 import { duration, ProgressDisplay } from "./progress.js";
 
 interface DemoOptions extends DeviceChoice {
@@ -16,6 +16,9 @@ interface DemoOptions extends DeviceChoice {
   readonly data?: string;
   readonly out?: string;
 }
+
+/** What it may draw. */
+const SHEETS = ["samples.png", "reconstructions.png", "interpolations.png", "traversals.png"] as const;
 
 /** `node-vae demo` */
 export function demoCommand(): Command {
@@ -40,22 +43,21 @@ async function demo(name: SubjectName, options: DemoOptions): Promise<void> {
   const subject: Subject = subjects[name];
   const { out = name === "digits" ? "demo-output" : join("demo-output", name), quick } = options;
   const placement = placementOf(options);
+  const file = join(out, `${name}.vae`);
   await makeFolder(out);
+  for (const path of [file, ...SHEETS.map((sheet) => join(out, sheet))]) await checkOutput(path, [], basename(path));
   const { training, test } = await subject.load(options.data);
   using model = vae({ ...subject.model(training), seed: 1, ...placement });
   const { latent } = model.config;
   say(`A VAE with ${latent} latent dimensions learns ${training.rows.toLocaleString("en-US")} ${subject.many}, on ${placeOf(model)}.\n`);
   say(`${model.summary()}\n`);
 
-  const file = join(out, `${name}.vae`);
-  const finished = await learn(model, training, subject, quick === true ? subject.quickEpochs : subject.epochs);
-  const { step } = model.training;
-  if (step > 0) await model.save(file);
-  if (!finished) {
-    say(step > 0 ? `interrupted: saved step ${step} to ${file}` : "interrupted before the first step; nothing saved");
-    process.exitCode = INTERRUPTED;
-    return;
-  }
+  const history = await trainAndSave(model, file, (signal) => learn(model, training, signal, subject, quick === true));
+  if (history === undefined) return;
+  say("\nepoch  training loss");
+  const shown = history.epochs.filter((_, index, { length }) => length <= 10 || (index + 1) % Math.ceil(length / 10) === 0);
+  for (const { epoch, terms } of shown) say(`${String(epoch).padStart(5)}  ${terms.loss!.toFixed(2).padStart(13)}`);
+  say(`\ntrained ${history.steps.toLocaleString("en-US")} steps in ${duration(history.seconds)}`);
   const evaluation = await model.evaluate(test);
   const { elbo, reconstruction, kl } = evaluation;
   say(`test loss ${(-elbo).toFixed(2)} nats per image (reconstruction ${(-reconstruction).toFixed(2)} + KL ${kl.toFixed(2)})\n`);
@@ -85,24 +87,11 @@ async function demo(name: SubjectName, options: DemoOptions): Promise<void> {
   say(`\nLook at\n${lines.map(([picture, what]) => `  ${join(out, picture).padEnd(width)}  ${what}`).join("\n")}`);
 }
 
-/** Trains until the end, or until Ctrl-C; says which. */
-async function learn(model: Vae, training: Dataset, { batchSize }: Subject, epochs: number): Promise<boolean> {
-  using interrupt = new Interrupt();
-  const { signal } = interrupt;
-  try {
-    using display = new ProgressDisplay();
-    const optimizer = adam({ learningRate: 1e-3 });
-    const history = await model.fit(training, { epochs, batchSize, optimizer, signal, onProgress: display.show });
-    display[Symbol.dispose]();
-    say("\nepoch  training loss");
-    const shown = history.epochs.filter((_, index, { length }) => length <= 10 || (index + 1) % Math.ceil(length / 10) === 0);
-    for (const { epoch, terms } of shown) say(`${String(epoch).padStart(5)}  ${terms.loss!.toFixed(2).padStart(13)}`);
-    say(`\ntrained ${history.steps.toLocaleString("en-US")} steps in ${duration(history.seconds)}`);
-    return true;
-  } catch (error) {
-    if (!signal.aborted || error !== signal.reason) throw error;
-    return false;
-  }
+async function learn(model: Vae, training: Dataset, signal: AbortSignal, subject: Subject, quick: boolean): Promise<History> {
+  const epochs = quick ? subject.quickEpochs : subject.epochs;
+  const optimizer = adam({ learningRate: 1e-3 });
+  using display = new ProgressDisplay();
+  return await model.fit(training, { epochs, batchSize: subject.batchSize, optimizer, signal, onProgress: display.show });
 }
 
 /** Shows that a saved model is the model: the same numbers come out, to the last bit. */

@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { addModelArgument, openDataFor, openModel } from "./model.js";
 import { addDataOptions, addDeviceOptions, addExamples, type DataOptions, type DeviceChoice } from "./options.js";
 import { numbered, outputKind, writeCsv, writeNpy } from "./output.js";
+import { checkOutput, reportDone } from "./output-check.js";
 
 interface EncodeOptions extends DataOptions, DeviceChoice {
   readonly out: string;
@@ -29,6 +30,14 @@ export function encodeCommand(): Command {
 async function encode(path: string, options: EncodeOptions): Promise<void> {
   const { out, deviations } = options;
   const kind = outputKind(out, ["csv", "npy"]);
+  await checkOutput(
+    out,
+    [
+      { name: "the model", path },
+      { name: "--data", path: options.data },
+    ],
+    "latents.csv",
+  );
   using model = await openModel(path, options);
   const data = await openDataFor(model, options);
   const { mean, standardDeviation } = await model.encode(data);
@@ -43,7 +52,7 @@ async function encode(path: string, options: EncodeOptions): Promise<void> {
     const parts = deviations ? [mean, standardDeviation] : [mean];
     await writeNpy(out, sideBySide(parts, latent), [data.rows, latent * parts.length]);
   }
-  process.stdout.write(`wrote ${data.rows} rows of ${latent} latent dimensions to ${out}\n`);
+  reportDone(out, `wrote ${data.rows} rows of ${latent} latent dimensions to ${out}`);
 }
 
 /** Joins arrays of rows of `width` values row by row. */

@@ -1,8 +1,5 @@
 import { VaeError } from "../errors.js";
 
-/** Exit code of a program that Ctrl-C ended: 128 + the number of SIGINT. */
-export const INTERRUPTED = 130;
-
 /**
  * Prints what went wrong: a {@link VaeError} as message and hint, anything else, being a defect of ours, with its stack.
  *

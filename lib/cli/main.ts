@@ -7,6 +7,7 @@ import { doctorCommand } from "./doctor.js";
 import { encodeCommand } from "./encode.js";
 import { evaluateCommand } from "./evaluate.js";
 import { reportFailure } from "./failure.js";
+import { watchOutputs } from "./interrupt.js";
 import { reconstructCommand } from "./reconstruct.js";
 import { sampleCommand } from "./sample.js";
 import { trainCommand } from "./train.js";
@@ -32,11 +33,7 @@ for (const command of [
   program.addCommand(command.copyInheritedSettings(program));
 }
 
-// `node-vae … | head` closes the pipe early; that is no error.
-process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
-  process.exit(0);
-});
+watchOutputs();
 
 try {
   await program.parseAsync();

@@ -3,6 +3,7 @@ import { subset } from "../io/index.js";
 import { addModelArgument, openDataFor, openModel } from "./model.js";
 import { addDataOptions, addDeviceOptions, addExamples, type DataOptions, type DeviceChoice } from "./options.js";
 import { imageShape, numbered, outputKind, writeCsv, writeNpy, writeSheet } from "./output.js";
+import { checkOutput, reportDone } from "./output-check.js";
 
 interface ReconstructOptions extends DataOptions, DeviceChoice {
   readonly out: string;
@@ -32,6 +33,14 @@ export function reconstructCommand(): Command {
 async function reconstruct(path: string, options: ReconstructOptions): Promise<void> {
   const { out } = options;
   const kind = outputKind(out, ["png", "csv", "npy"]);
+  await checkOutput(
+    out,
+    [
+      { name: "the model", path },
+      { name: "--data", path: options.data },
+    ],
+    "reconstructions.png",
+  );
   using model = await openModel(path, options);
   const all = await openDataFor(model, options);
   const rowShape = options.shape ?? model.config.input;
@@ -41,5 +50,5 @@ async function reconstruct(path: string, options: ReconstructOptions): Promise<v
   if (kind === "png") await writeSheet(out, { pairs: [data.data, rows] }, rowShape, SHEET_COLUMNS);
   else if (kind === "npy") await writeNpy(out, rows, [data.rows, ...rowShape]);
   else await writeCsv(out, [{ columns: model.columns ?? data.columns ?? numbered("value", rows.length / data.rows), values: rows }]);
-  process.stdout.write(`wrote ${data.rows} reconstructions to ${out}\n`);
+  reportDone(out, `wrote ${data.rows} reconstructions to ${out}`);
 }

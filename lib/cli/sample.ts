@@ -1,8 +1,10 @@
 import { Command } from "commander";
-import type { Shape } from "../graph/index.js";
+import { VaeError } from "../errors.js";
+import { type Shape, showShape, sizeOf } from "../graph/index.js";
 import { addModelArgument, openModel } from "./model.js";
 import { addDeviceOptions, addExamples, type DeviceChoice, positiveNumber, shape, wholeNumber } from "./options.js";
 import { imageShape, outputKind, writeRows } from "./output.js";
+import { checkOutput, reportDone } from "./output-check.js";
 
 interface SampleOptions extends DeviceChoice {
   readonly out: string;
@@ -32,9 +34,21 @@ export function sampleCommand(): Command {
 async function sample(path: string, options: SampleOptions): Promise<void> {
   const { out, count, seed, temperature } = options;
   const kind = outputKind(out, ["png", "csv", "npy"]);
+  await checkOutput(out, [{ name: "the model", path }], "samples.png");
   using model = await openModel(path, options);
   const rowShape = options.shape ?? model.config.input;
+  checkRowShape(rowShape, model.config.input);
   if (kind === "png") imageShape(rowShape);
   await writeRows(out, await model.sample(count, { seed, temperature }), rowShape, model.columns);
-  process.stdout.write(`wrote ${count} samples to ${out}\n`);
+  reportDone(out, `wrote ${count} samples to ${out}`);
+}
+
+function checkRowShape(shape: Shape, input: Shape): void {
+  if (sizeOf(shape) === sizeOf(input)) return;
+  throw new VaeError({
+    code: "shape",
+    operation: "--shape",
+    expected: `a shape of ${sizeOf(input)} values, as the model's rows have`,
+    received: `${showShape(shape)}, ${sizeOf(shape)} values`,
+  });
 }

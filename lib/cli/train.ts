@@ -1,5 +1,3 @@
-import { access, constants } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
 import { Command, Option } from "commander";
 import { sameShape, showShape, sizeOf } from "../graph/index.js";
 import { isUint8Array } from "../graph/kinds.js";
@@ -19,12 +17,10 @@ import {
   type VaeOptions,
   vae,
 } from "../index.js";
-import { fileSystemError } from "../io/files.js";
 import type { ProfiledKernel } from "../learn/run.js";
 import { activations } from "../nn/activations.js";
 import { openData } from "./data.js";
-import { INTERRUPTED } from "./failure.js";
-import { Interrupt } from "./interrupt.js";
+import { trainAndSave } from "./ending.js";
 import {
   addDataOptions,
   addDeviceOptions,
@@ -37,6 +33,7 @@ import {
   positiveNumber,
   wholeNumber,
 } from "./options.js";
+import { checkOutput, reportDone } from "./output-check.js";
 import { duration, ProgressDisplay } from "./progress.js";
 
 const PRESETS = ["image28", "image64", "image", "table"] as const;
@@ -71,7 +68,7 @@ const EXAMPLES = [
 /** `node-vae train` */
 export function trainCommand(): Command {
   const command = new Command("train").description(
-    "Train a VAE and save it. Ctrl-C stops after a whole step and saves what there is; a second Ctrl-C stops at once.",
+    "Train a VAE and save it. Ctrl-C (SIGTERM, SIGHUP, …) stops after a whole step and saves what there is; a second stops at once.",
   );
   addDataOptions(command)
     .option("-o, --out <model>", "file to save the model to (default: model.vae, or the file given to --resume)")
@@ -123,44 +120,31 @@ export function trainCommand(): Command {
 
 async function train(options: TrainOptions): Promise<void> {
   const out = options.out ?? options.resume ?? "model.vae";
-  await checkWritable(out);
+  await checkOutput(out, [{ name: "--data", path: options.data }], "model.vae");
   using resumed = options.resume === undefined ? undefined : await load(options.resume, placementOf(options));
   process.stderr.write(`reading ${options.data}\n`);
   const data = await openData(options, resumed?.config.input);
   using model = resumed ?? newModel(options, data);
   process.stderr.write(`${describeRun(model, data)}\n`);
 
-  // From here on there is something to lose; before, Ctrl-C just ends the program.
-  using interrupt = new Interrupt();
-  const first = model.training.step;
   const { batch, epochs, steps, learningRate } = options;
-  try {
+  // From here on there is something to lose; before, Ctrl-C just ends the program.
+  const history = await trainAndSave(model, out, async (signal) => {
     using display = new ProgressDisplay();
-    const history = await model.fit(data, {
+    return await model.fit(data, {
       ...(steps === undefined ? { epochs } : { steps }),
       batchSize: batch,
       ...(learningRate === undefined ? {} : { optimizer: adam({ learningRate }) }),
-      signal: interrupt.signal,
+      signal,
       onProgress: display.show,
       profile: options.profile,
     });
-    display[Symbol.dispose]();
-    await model.save(out);
-    const loss = history.epochs.at(-1)?.terms.loss;
-    const ending = loss === undefined ? "" : `, loss ${loss.toFixed(2)} nats in the last epoch`;
-    if (history.profile !== undefined) process.stdout.write(profileTable(history.profile));
-    process.stdout.write(`trained ${history.steps} steps in ${duration(history.seconds)}${ending}; saved ${out}\n`);
-  } catch (error) {
-    const interrupted = interrupt.signal.aborted && error === interrupt.signal.reason;
-    if (!interrupted && !(error instanceof VaeError && error.code === "diverged")) throw error;
-    const { step } = model.training;
-    // A model file that is there already is worth more than one that has learned nothing.
-    const saved = step > first ? `saved step ${step} to ${out}` : "no step was made; nothing saved";
-    if (step > first) await model.save(out);
-    process.stderr.write(`${interrupted ? "interrupted: " : ""}${saved}\n`);
-    if (!interrupted) throw error;
-    process.exitCode = INTERRUPTED;
-  }
+  });
+  if (history === undefined) return;
+  const loss = history.epochs.at(-1)?.terms.loss;
+  const ending = loss === undefined ? "" : `, loss ${loss.toFixed(2)} nats in the last epoch`;
+  const profile = history.profile === undefined ? "" : profileTable(history.profile);
+  reportDone(out, `${profile}trained ${history.steps} steps in ${duration(history.seconds)}${ending}; saved ${out}`);
 }
 
 /** A line per kernel call, in the order of the step. */
@@ -221,14 +205,4 @@ function describeRun(model: Vae, { rows, name, shape }: Dataset): string {
     model.summary(),
     "",
   ].join("\n");
-}
-
-/** Better now than after an hour of training. */
-async function checkWritable(path: string): Promise<void> {
-  const folder = dirname(resolve(path));
-  try {
-    await access(folder, constants.W_OK);
-  } catch (cause) {
-    throw fileSystemError({ operation: "--out", path: folder }, cause);
-  }
 }

@@ -66,6 +66,7 @@ const MEANINGS: Readonly<Record<string, string>> = {
   ENOENT: "no such file or folder",
   EISDIR: "is a folder, not a file",
   ENOTDIR: "a part of the path is a file, not a folder",
+  EEXIST: "there is already something of this name",
   EACCES: "permission denied",
   EPERM: "operation not permitted",
   ENOSPC: "no space left on the device",
@@ -108,5 +109,14 @@ export function systemError(source: Source, code: string, cause?: unknown): VaeE
 function hintForMissing({ path }: Source): string {
   if (/^https?:\/\//i.test(path)) return "this is no path; download it first";
   if (/^file:/i.test(path)) return "a text is taken as a path; for a URL pass new URL(text)";
-  return `the working folder is ${process.cwd()}`;
+  return `the working folder is ${workingFolder()}`;
+}
+
+/** For messages: also where it was removed, and asking for it fails. */
+export function workingFolder(): string {
+  try {
+    return shownPath(process.cwd());
+  } catch {
+    return "gone";
+  }
 }

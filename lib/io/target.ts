@@ -3,7 +3,7 @@ import type { Stats } from "node:fs";
 import { lstat, readlink, realpath, stat } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, sep } from "node:path";
 import { codeOf } from "../graph/kinds.js";
-import { fileError, fileSystemError, type Source, shownPath, systemError } from "./source.js";
+import { fileError, fileSystemError, type Source, shownPath, systemError, workingFolder } from "./source.js";
 
 /** What is written to, links followed. */
 export type Target =
@@ -62,7 +62,7 @@ async function realFolder(source: Source, folder: string): Promise<string> {
     return await realpath(folder);
   } catch (cause) {
     if (codeOf(cause) !== "ENOENT") throw cause;
-    const hint = `the folder ${shownPath(folder)} is not there; make it first (the working folder is ${shownPath(process.cwd())})`;
+    const hint = `the folder ${shownPath(folder)} is not there; make it first (the working folder is ${workingFolder()})`;
     throw fileError(source, "no such file or folder", { hint, cause });
   }
 }

@@ -1,6 +1,6 @@
 import { constants, fstat, type Stats, write } from "node:fs";
 import { access, type FileHandle, open, rename, rm, stat } from "node:fs/promises";
-import { dirname, resolve } from "node:path";
+import { dirname } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { promisify } from "node:util";
 import { codeOf } from "../graph/kinds.js";
@@ -39,7 +39,7 @@ const writeTo = promisify(write);
  * @throws VaeError `"file"`; the old file is then still there, and no temporary one.
  */
 export async function writeAtomically(source: Source, parts: Parts): Promise<void> {
-  await inTurn(`name ${resolve(source.path)}`, async () => {
+  await inTurn(`name ${source.path}`, async () => {
     const target = await findTarget(source);
     try {
       // Names that lead to the same file take turns, too, for what is written in place.
