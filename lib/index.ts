@@ -38,6 +38,7 @@ export {
 export type { EvaluateOptions, Evaluation, ScoreOptions } from "./learn/evaluate.js";
 export type { ProfiledKernel } from "./learn/run.js";
 export type { EpochRecord, FitOptions, History, IterateOptions, Progress, Terms, TrainedSteps, TrainOptions } from "./learn/train.js";
+export type { TrainingWarning, UnscaledColumn } from "./learn/unscaled.js";
 export { load, type PlacementOptions, type SampleOptions, type TrainingStatus, Vae, vae } from "./model.js";
 export {
   type Activation,

@@ -10,6 +10,7 @@ import { extentOf, type RunRequest, type Session, type SessionResult } from "../
 import { DATA, probeGraph, type TrainingStep, trainingGraph } from "../vae/graph.js";
 import { checkRows, namesAfter } from "../vae/rows.js";
 import { checkIdle, type Trainable, takeUpOptimizer } from "./state.js";
+import { type TrainingWarning, unscaledWarning } from "./unscaled.js";
 
 /** One native call should take about this long: progress and aborts feel immediate, and the calls cost nothing. */
 const SECONDS_PER_CALL = 0.15;
@@ -50,6 +51,8 @@ export class TrainingRun {
   readonly #options: RunOptions;
   readonly rows: number;
   readonly #names: DataNames;
+  /** What is to be known about this training; the process has emitted it too. */
+  readonly warnings: readonly TrainingWarning[];
   #step: TrainingStep | undefined;
   #session: Session | undefined;
   #secondsPerStep = 0;
@@ -60,11 +63,12 @@ export class TrainingRun {
   #profiled = 0;
   #stopReason: { readonly reason: unknown } | undefined;
 
-  private constructor(model: Trainable, options: RunOptions, dataset: Dataset) {
+  private constructor(model: Trainable, options: RunOptions, dataset: Dataset, warnings: readonly TrainingWarning[]) {
     this.#model = model;
     this.#options = options;
     this.rows = dataset.rows;
     this.#names = namesAfter(model.names, dataset);
+    this.warnings = warnings;
   }
 
   /**
@@ -116,7 +120,9 @@ export class TrainingRun {
       const dataset = await source();
       await checkBytesInSlices(dataset, operation);
       await checkRows(model.architecture, dataset, operation);
-      run = new TrainingRun(model, options, dataset);
+      const warning = await unscaledWarning(model.architecture, dataset, operation);
+      if (warning !== undefined) emitOnce(model, warning);
+      run = new TrainingRun(model, options, dataset, warning === undefined ? [] : [warning]);
       await run.#open(dataset);
       model.state.bytes = isUint8Array(dataset.data) ? "scaled" : undefined;
       if (stopped !== undefined) throw stopped.reason;
@@ -253,6 +259,15 @@ export class TrainingRun {
       hint: "lower the learning rate, clip gradients (clipNorm), or scale the data",
     });
   }
+}
+
+const warned = new WeakSet<Trainable>();
+
+/** Once per model: many are trained in a loop, on the same rows. */
+function emitOnce(model: Trainable, { message, code }: TrainingWarning): void {
+  if (warned.has(model)) return;
+  warned.add(model);
+  process.emitWarning(message, { code });
 }
 
 function sumTerms({ terms, termNames, completed }: SessionResult): Record<string, number> {

@@ -7,6 +7,7 @@ import { checkBytesAsTrained, checkRows, ownRows, ownTogether } from "../vae/row
 import { type Evaluation, evaluateRows } from "./evaluate.js";
 import { type Chunk, type ProfiledKernel, type RunOptions, TrainingRun } from "./run.js";
 import { checkIdle, type Trainable } from "./state.js";
+import type { TrainingWarning } from "./unscaled.js";
 
 /** Means over steps of the objective's terms, in nats per sample: `loss`, `elbo`, `reconstruction`, `kl` for the ELBO. */
 export type Terms = Readonly<Record<string, number>>;
@@ -99,6 +100,8 @@ export interface History {
   /** Steps of this training, and seconds spent in them. */
   readonly steps: number;
   readonly seconds: number;
+  /** What is to be known about the training, such as data far from unit scale. The process emits them too, once per model. */
+  readonly warnings: readonly TrainingWarning[];
   /** What each kernel call of a step took, in their order, where `profile` was asked for. */
   readonly profile?: readonly ProfiledKernel[];
 }
@@ -175,7 +178,7 @@ export async function fitModel(model: Trainable, source: DataSource, options: Fi
         records.push({ ...record, ...evaluated });
         await onEpoch?.(records.at(-1)!);
       }
-      return { epochs: records, steps, seconds, ...(profile ? { profile: training.profile } : {}) };
+      return { epochs: records, steps, seconds, warnings: training.warnings, ...(profile ? { profile: training.profile } : {}) };
     },
   );
 }

@@ -18,6 +18,8 @@ export interface LikelihoodBehaviour<L extends Likelihood = Likelihood> extends 
   parameters?(likelihood: L, input: Shape): Readonly<Record<string, ParameterSpec>>;
   /** The values that data may have; any finite ones when left out. */
   range?(likelihood: L): { readonly low: number; readonly high: number };
+  /** True where data should have means near 0 and standard deviations near 1: trainings on others then warn. Default false. */
+  readonly unitScale?: boolean;
   /**
    * Changes a batch before anything sees it (binarization, dequantization).
    *
@@ -104,6 +106,7 @@ defineLikelihood<Gaussian>("gaussian", {
         : options.number("scale", { above: 0, maximum: 1e18 }, 1);
     return { kind: "gaussian", scale, minimumScale: options.number("minimumScale", { minimum: 1e-18, maximum: 1 }, 1e-3) };
   },
+  unitScale: true,
   headShape: (_, input) => input,
   parameters: ({ scale }, input): Readonly<Record<string, ParameterSpec>> => {
     if (typeof scale === "number") return {};
