@@ -120,7 +120,10 @@ export class Vae implements AsyncDisposable, Disposable {
     return fitModel(this.#model, data, options);
   }
 
-  /** Trains as an async iterator; `break` ends it after a whole step. Options without `steps` or `epochs` train one epoch. */
+  /**
+   * Trains as an async iterator; `break` ends it after a whole step. Options without `steps` or `epochs` train one epoch. What is
+   * there is copied when this is called; an iterable is read when the loop is entered.
+   */
   train(data: DataSource, options: IterateOptions = {}, ...surplus: never[]): AsyncGenerator<TrainedSteps, void, undefined> {
     noMore("train", surplus, "train(data, { steps: 1000, every: 100 })");
     return trainModel(this.#model, data, options);

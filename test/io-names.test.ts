@@ -152,4 +152,8 @@ test("names that cannot be right are refused", async () => {
   await failure("argument", () => subset({ ...two, columns: "ab" as unknown as string[] }, [0]));
   await failure("argument", () => subset({ ...two, labelNames: [1] as unknown as string[] }, [0]));
   await failure("argument", () => subset({ ...two, labelNames: ["c", "c"] }, [0]));
+  for (const standardization of [null, {}, { mean: [0, 0], standardDeviation: [1, 1] }, { mean: new Float32Array(1) }]) {
+    await failure("argument", () => concatenateDatasets([{ ...two, standardization } as unknown as Dataset]));
+  }
+  expect(concatenateDatasets(Array.from({ length: 9 }, () => two)).name).toBe("ab + ab + ab + ab + 5 more");
 });

@@ -40,9 +40,16 @@ export function concatenateDatasets(datasets: readonly Dataset[], ...surplus: ne
     else copyColumns(dataset.data, data, order, { start: 0, end: dataset.rows, offset });
     offset += dataset.rows * size;
   }
-  const name = datasets.map((dataset) => dataset.name).join(" + ");
   const bytes = datasets.find((dataset) => dataset.bytes !== undefined)?.bytes;
-  return { ...first, data, bytes, rows, ...labelsOf(datasets, rows), columns, name };
+  return { ...first, data, bytes, rows, ...labelsOf(datasets, rows), columns, name: nameOf(datasets) };
+}
+
+/** Names that a name is made of; more would fill every message. */
+const MOST_NAMES = 4;
+
+function nameOf(datasets: readonly Dataset[]): string {
+  const names = datasets.slice(0, MOST_NAMES).map(({ name }) => name);
+  return [...names, ...(datasets.length > MOST_NAMES ? [`${datasets.length - MOST_NAMES} more`] : [])].join(" + ");
 }
 
 /** The columns of all, and where each data set has them; undefined where in place. */
@@ -111,7 +118,7 @@ function renumbered({ labels, labelNames, name }: Dataset, numbers: Map<string, 
   if (labelNames === undefined) return labels!;
   for (const className of labelNames) if (!numbers.has(className)) numbers.set(className, numbers.size);
   const numberOf = labelNames.map((className) => numbers.get(className)!);
-  return labels!.map((label, row) => {
+  return Int32Array.from(labels!, (label, row) => {
     const number = numberOf[label];
     if (number !== undefined) return number;
     const expected = `the number of one of ${labelNames.length} names of classes`;

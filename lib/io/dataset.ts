@@ -35,7 +35,11 @@ export interface Dataset {
 }
 
 /**
- * Whatever holds rows. An array is an array of rows; for batches pass an iterator, such as `batches.values()`.
+ * Whatever holds rows. An array is an array of rows; for batches pass an iterator, such as `batches.values()`. Async iterables
+ * are generators, streams of Node and web streams; their chunks of bytes may be cut anywhere, all other batches hold whole rows.
+ *
+ * Iterables are held in memory, up to a limit, and read no further than is needed. Whatever ends the reading, they are closed. An
+ * abort and a disposal of the model end it at once, also while a batch is awaited. What a source throws is passed on as it is.
  *
  * Leave typed arrays and data sets alone until the promise of the call resolves: typed arrays above 8 MiB, those on a
  * `SharedArrayBuffer` and data sets are used in place, since copying them would hold up the event loop. Smaller typed arrays, and
@@ -145,6 +149,7 @@ export function checkDataset(dataset: Dataset, operation: string): void {
   if (bytes !== undefined && bytes !== "scaled" && bytes !== "raw") {
     throw new VaeError({ code: "argument", operation, expected: `bytes of ${name} to be "scaled" or "raw"`, received: describe(bytes) });
   }
+  checkStandardization(dataset, name, operation);
   const values = rows * sizeOf(shape);
   if (data.length === values && (labels === undefined || labels.length === rows)) return;
   const withLabels = (count: number | undefined): string => (labels === undefined ? "" : ` and ${count} labels`);
@@ -155,6 +160,15 @@ export function checkDataset(dataset: Dataset, operation: string): void {
     expected: `${values} values${withLabels(rows)} for ${rows} rows of ${showShape(shape)}`,
     received: `${data.length} values${withLabels(labels?.length)}`,
   });
+}
+
+function checkStandardization({ standardization, shape }: Dataset, name: string, operation: string): void {
+  if (standardization === undefined) return;
+  const size = sizeOf(shape);
+  const { mean, standardDeviation } = (standardization ?? {}) as Partial<Record<string, unknown>>;
+  if ([mean, standardDeviation].every((list) => isFloat32Array(list) && list.length === size)) return;
+  const expected = `the standardization of ${name} as { mean, standardDeviation }, Float32Arrays of ${size} values`;
+  throw new VaeError({ code: "argument", operation, expected, received: describe(standardization) });
 }
 
 /** What a data set is called that has no name. */
