@@ -38,12 +38,19 @@ export async function readRows(reader: ByteReader, array: StoredArray, { bytes, 
   return { ...named, data, bytes: "scaled" };
 }
 
-/** One whole number per row. */
-export async function readLabels(reader: ByteReader, array: StoredArray, rows: number, source: Source): Promise<Int32Array> {
+/** One whole number per row, which count towards the limit together with the rows. */
+export async function readLabels(
+  reader: ByteReader,
+  array: StoredArray,
+  { rows, data }: Dataset,
+  limit: number,
+  source: Source,
+): Promise<Int32Array> {
   if (sizeOf(array.shape) !== rows) {
     const received = showShape(array.shape);
     throw fileError(source, "the number of labels is not that of the rows", { expected: String(rows), received });
   }
+  checkBytesNeeded(source, data.byteLength + 4 * rows, limit, "the rows and their labels");
   return readValues(reader, array, "int32", Number.POSITIVE_INFINITY, source);
 }
 

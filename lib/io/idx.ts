@@ -54,10 +54,11 @@ export async function idx(path: string | URL, options: IdxOptions = {}): Promise
   const loaded = await readRows(reader, header, { bytes, limit: limit(content.length) }, source);
   const dataset = { ...loaded, shape: loaded.shape.length === 2 ? [...loaded.shape, 1] : loaded.shape };
   if (labels === undefined) return { ...dataset, labels: undefined };
-  return { ...dataset, labels: await readIdxLabels(sourceOf(source.operation, labels), dataset) };
+  return { ...dataset, labels: await readIdxLabels(sourceOf(source.operation, labels), dataset, limit(content.length)) };
 }
 
-async function readIdxLabels(source: Source, { rows, name }: Dataset): Promise<Int32Array> {
+async function readIdxLabels(source: Source, dataset: Dataset, limit: number): Promise<Int32Array> {
+  const { rows, name } = dataset;
   const reader = gunzipped(await readBytes(source), source);
   const header = await readIdxHeader(reader, source, [1]);
   if (header.shape[0] !== rows) {
@@ -69,7 +70,7 @@ async function readIdxLabels(source: Source, { rows, name }: Dataset): Promise<I
   if (header.type.startsWith("float")) {
     throw fileError(source, "the element type at byte 2 is no type of labels", { expected: "a whole number type", received: header.type });
   }
-  return readLabels(reader, header, rows, source);
+  return readLabels(reader, header, dataset, limit, source);
 }
 
 /** Magic number and dimensions. */

@@ -44,7 +44,7 @@ export async function npy(path: string | URL, options: NpyOptions = {}): Promise
   const labelSource = sourceOf(source.operation, labels);
   const labelReader = new ByteReader(await readBytes(labelSource));
   const header = await readNpyHeader(labelReader, labelSource);
-  return { ...dataset, labels: await readLabels(labelReader, header, dataset.rows, labelSource) };
+  return { ...dataset, labels: await readLabels(labelReader, header, dataset, limit(content.length), labelSource) };
 }
 
 /** Longer headers are those of structured types, which are not read anyway. */

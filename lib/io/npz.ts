@@ -71,5 +71,5 @@ export async function npz(path: string | URL, options: NpzOptions = {}): Promise
   };
   if (labels === undefined) return dataset;
   const label = await open(labels);
-  return { ...dataset, labels: await readLabels(label.reader, label.header, dataset.rows, label.source) };
+  return { ...dataset, labels: await readLabels(label.reader, label.header, dataset, limit(archive.length), label.source) };
 }
