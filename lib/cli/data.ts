@@ -37,13 +37,10 @@ async function load(options: DataOptions, input: Shape | undefined): Promise<Dat
     case "npz":
       return datasets.npz(path, { ...bytes, ...(options.key === undefined ? {} : { key: options.key }) });
     case "csv": {
-      const { label, columns, header } = options;
-      return datasets.csv(path, {
-        header,
-        delimiter: options.delimiter ?? (/\.tsv$/i.test(path) ? "\t" : ","),
-        ...(label === undefined ? {} : { label }),
-        ...(columns === undefined ? {} : { columns }),
-      });
+      const { label, columns, header, decimal, comment, encoding, missing } = options;
+      const delimiter = options.delimiter ?? (/\.tsv(\.gz)?$/i.test(path) ? "\t" : undefined);
+      const given = Object.entries({ label, columns, header, delimiter, decimal, comment, encoding, missing });
+      return datasets.csv(path, Object.fromEntries(given.filter(([, value]) => value !== undefined)));
     }
   }
 }
@@ -60,11 +57,12 @@ async function kindOf(path: string): Promise<"folder" | "idx" | "npy" | "npz" | 
   }
   if (start.toString("latin1") === "\x93NUMPY") return "npy";
   if (start.toString("latin1", 0, 2) === "PK") return "npz";
+  if (/\.(csv|tsv|txt|data)(\.gz)?$/i.test(path)) return "csv";
   if (start.readUInt16BE(0) === 0x1f8b || /ubyte$|\.idx\d*$/i.test(path)) return "idx";
-  if (/\.(csv|tsv|txt|data)$/i.test(path)) return "csv";
   if (start.readUInt16BE(0) === 0) return "idx";
   throw fileError(source, "not a kind of file that rows can be read from", {
-    expected: "an IDX, NPY, NPZ or CSV file (ending in .csv, .tsv, .txt or .data), a folder of images, mnist or mnist-test",
+    expected:
+      "an IDX, NPY, NPZ or CSV file (ending in .csv, .tsv, .txt or .data, also with .gz behind it), a folder of images, mnist or mnist-test",
     hint: "a single image goes into a folder of its own",
   });
 }

@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { Shape } from "../graph/index.js";
 import type { BytesMeaning } from "../io/index.js";
+import { type Encoding, encodings } from "../io/text.js";
 import type { Precision } from "../runtime/native.js";
 
 /** A whole number of at least `minimum`. */
@@ -51,6 +52,14 @@ export function channelCount(text: string): 1 | 3 {
   throw new InvalidArgumentError("Expected 1 or 3.");
 }
 
+/** What becomes of missing cells. */
+export function missing(text: string): "error" | "mean" | "drop" | number {
+  if (text === "error" || text === "mean" || text === "drop") return text;
+  const value = text.trim() === "" ? Number.NaN : Number(text);
+  if (Number.isFinite(value)) return value;
+  throw new InvalidArgumentError("Expected error, mean, drop or a number.");
+}
+
 /** What {@link addDataOptions} adds. */
 export interface DataOptions {
   readonly data: string;
@@ -63,13 +72,17 @@ export interface DataOptions {
   readonly label?: string;
   readonly columns?: readonly string[];
   readonly delimiter?: string;
-  readonly header: boolean;
+  readonly decimal?: "." | ",";
+  readonly comment?: string;
+  readonly encoding?: Encoding;
+  readonly missing?: "error" | "mean" | "drop" | number;
+  readonly header?: boolean;
 }
 
 /** `--data` and how to read it. */
 export function addDataOptions(command: Command): Command {
   return command
-    .requiredOption("-d, --data <path>", "IDX (also .gz), NPY, NPZ or CSV file, folder of images, mnist or mnist-test")
+    .requiredOption("-d, --data <path>", "IDX (also .gz), NPY, NPZ or CSV (also .csv.gz) file, folder of images, mnist or mnist-test")
     .option("--limit <rows>", "only the first rows", wholeNumber(1))
     .option("--shape <shape>", "shape of a row where the file has it flat: 28x28, 64x64x3", shape)
     .option("--size <size>", "folder of images: height and width that all are brought to (default: the model's, or 64x64)", imageSize)
@@ -83,7 +96,12 @@ export function addDataOptions(command: Command): Command {
     )
     .option("--label <column>", "CSV: column with the class of a row, which is no part of the data")
     .option("--columns <names>", "CSV: columns to use, with commas between them (default: all)", (text: string) => text.split(","))
-    .option("--delimiter <character>", 'CSV: between the cells (default: ",", or a tab in .tsv files)')
+    .option("--delimiter <character>", "CSV: between the cells (default: what the first lines have, a tab in .tsv files)")
+    .addOption(new Option("--decimal <character>", "CSV: before the fraction of a number (default: a point)").choices([".", ","]))
+    .option("--comment <text>", "CSV: what lines begin with that are to be passed over, such as #")
+    .addOption(new Option("--encoding <name>", "CSV: default by its byte order mark, else utf-8").choices(encodings))
+    .option("--missing <what>", "CSV: missing cells are an error, become the mean or a number, or drop their row (default: error)", missing)
+    .option("--header", "CSV: the first line holds names even if these are numbers")
     .option("--no-header", "CSV: the first line already holds values");
 }
 
