@@ -1,7 +1,7 @@
-import { open, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { VaeError } from "../errors.js";
 import { type Shape, showShape, sizeOf } from "../graph/tensor.js";
-import { fileError, fileSystemError } from "../io/files.js";
+import { fileError, fileSystemError, openRegular } from "../io/files.js";
 import { type Dataset, datasets, subset } from "../io/index.js";
 import type { DataOptions } from "./options.js";
 
@@ -50,7 +50,7 @@ async function kindOf(path: string): Promise<"folder" | "idx" | "npy" | "npz" | 
   const start = Buffer.alloc(6);
   try {
     if ((await stat(path)).isDirectory()) return "folder";
-    await using file = await open(path, "r");
+    await using file = await openRegular(source);
     await file.read(start, 0, start.length, 0);
   } catch (cause) {
     throw fileSystemError(source, cause);
