@@ -1,7 +1,7 @@
 // The rows of a CSV file while they are read: cells go into the columns in use, faults are told with line and column.
 import { describe } from "../errors.js";
 import type { CellFault, Column, LabelColumn } from "./columns.js";
-import { type UsedColumns, useColumns } from "./csv-columns.js";
+import type { UsedColumns } from "./csv-columns.js";
 import { hintFor } from "./csv-numbers.js";
 import type { Layout } from "./csv-options.js";
 import type { CellSink } from "./csv-tokens.js";
@@ -12,8 +12,6 @@ import { NumberList } from "./number-list.js";
 export interface TableFile {
   readonly source: Source;
   readonly names: readonly string[];
-  /** Place by name. */
-  readonly indexOf: ReadonlyMap<string, number>;
   readonly delimiter: string;
   /** Whether a line may have one empty cell more than there are names. */
   readonly trailing: boolean;
@@ -32,7 +30,7 @@ const BYTES_PER_VALUE = 4;
 
 /** Collects the cells in use. Those of a row lie one behind the other, in the order of the file. */
 export class Table implements CellSink {
-  readonly used: UsedColumns;
+  readonly paused = false;
   /** The columns in use in the order of the file, the label among them. */
   readonly columns: readonly Column[];
   /** Place among {@link columns} by place in a record, or -1. */
@@ -51,10 +49,10 @@ export class Table implements CellSink {
 
   constructor(
     readonly file: TableFile,
+    readonly used: UsedColumns,
     private readonly layout: Layout,
   ) {
-    this.used = useColumns(file.source, file.names, file.indexOf, layout);
-    const { features, label } = this.used;
+    const { features, label } = used;
     const all = [...features, ...(label === undefined ? [] : [label])].sort((a, b) => a.index - b.index);
     this.columnAt = new Array<Column | undefined>(file.names.length).fill(undefined);
     this.slotAt = new Int32Array(file.names.length).fill(-1);

@@ -11,6 +11,8 @@ export interface CsvSyntax {
 
 /** Takes the cells of a file one by one. */
 export interface CellSink {
+  /** Set where no more cells can be taken for now; what is left waits for the next call of {@link Tokenizer.push}. */
+  readonly paused: boolean;
   /** @param line number of the line that the record began in, from 1 */
   cell(text: string, index: number, line: number): void;
   /**
@@ -59,6 +61,7 @@ export class Tokenizer {
     if (this.waiting.length >= this.rest.length || this.rest.length < LONG_CELL) this.take(this.rest + this.waiting, false);
   }
 
+  /** Takes what is left; once more where the sink was paused. */
   finish(): void {
     this.take(this.rest + this.waiting, true);
     if (this.cells > 0) this.closeRecord("", false);
@@ -69,11 +72,12 @@ export class Tokenizer {
     this.waiting = "";
     while (at < text.length) {
       const next = this.takeCell(text, at, final);
+      if (next === UNFINISHED && text.length - at > this.syntax.maxCellLength) throw this.tooLong();
       if (next === UNFINISHED) break;
       at = next;
+      if (this.sink.paused) break;
     }
     this.rest = text.slice(at);
-    if (this.rest.length > this.syntax.maxCellLength) throw this.tooLong();
   }
 
   /** Takes the cell that begins at `start`; says where the next one begins. */

@@ -1,5 +1,5 @@
 import { describe, VaeError } from "../errors.js";
-import { firstRepeated } from "./csv-columns.js";
+import { firstRepeated, useColumns } from "./csv-columns.js";
 import { type Dialect, detectDialect, SAMPLED_CHARACTERS } from "./csv-dialect.js";
 import { finishTable } from "./csv-finish.js";
 import { parseNumber } from "./csv-numbers.js";
@@ -15,6 +15,8 @@ export type { CsvCategoryColumn, CsvNumberColumn, CsvPreparation } from "./csv-p
 
 /** Characters that are cut into cells before the event loop may have its turn. */
 const PIECE = 1 << 13;
+
+const NAMED_AT_ONCE = 1 << 12;
 
 /**
  * Loads the numeric and categorical columns of a CSV file, also gzipped, as flat float32 rows.
@@ -47,7 +49,7 @@ export async function csv(path: string | URL, options: CsvOptions = {}): Promise
     reader = await open(head, true);
     await reader.push(head, pace);
   }
-  const table = reader.finish();
+  const table = await reader.finish(pace);
   const dataset = await finishTable(table, layout, pace);
   for (const warning of dataset.warnings) process.emitWarning(warning, "VaeWarning");
   return dataset;
@@ -55,8 +57,11 @@ export async function csv(path: string | URL, options: CsvOptions = {}): Promise
 
 /** Reads the names, then hands on to the table that they make. */
 class Reader implements CellSink {
+  /** Set between the first record and the table that is made of it. */
+  paused = false;
+  private firstLine = 1;
   private readonly tokenizer: Tokenizer;
-  private readonly file: Omit<TableFile, "names" | "indexOf">;
+  private readonly file: Omit<TableFile, "names">;
   private skip: number;
   private names: string[] = [];
   private table: Table | undefined;
@@ -81,13 +86,18 @@ class Reader implements CellSink {
   async push(text: string, pace: Pace): Promise<void> {
     for (let begin = this.skip; begin < text.length; begin += PIECE) {
       this.tokenizer.push(text.slice(begin, begin + PIECE));
+      if (this.paused) await this.begin(pace);
       await pace.rest();
     }
     this.skip = 0;
   }
 
-  finish(): Table {
+  async finish(pace: Pace): Promise<Table> {
     this.tokenizer.finish();
+    if (this.paused) {
+      await this.begin(pace);
+      this.tokenizer.finish();
+    }
     const { table } = this;
     if (table !== undefined && table.rows > 0) return table;
     const all = table === undefined ? "" : `: all ${table.dropped} rows have missing values and were dropped`;
@@ -126,20 +136,29 @@ class Reader implements CellSink {
       if (this.blanks.count++ === 0) this.blanks.line = line;
       return;
     }
-    this.begin(line);
+    this.firstLine = line;
+    this.paused = true;
   }
 
-  private begin(line: number): void {
-    const { layout, file } = this;
+  /** Makes the table of the first record. That is work for many columns, so that cells wait meanwhile. */
+  private async begin(pace: Pace): Promise<void> {
+    const { layout, file, firstLine: line } = this;
+    this.paused = false;
     const first = this.names;
     const isHeader = layout.header ?? true;
     // A delimiter at the end of every line has nothing behind it, not even a name.
     const count = file.trailing && first.at(-1) === "" ? first.length - 1 : first.length;
     this.names = isHeader ? first.slice(0, count) : Array.from({ length: count }, (_, index) => String(index));
     const indexOf = new Map<string, number>();
-    for (const [index, name] of this.names.entries()) indexOf.set(name, index);
+    for (const [index, name] of this.names.entries()) {
+      indexOf.set(name, index);
+      if (index % NAMED_AT_ONCE === 0) await pace.rest();
+    }
     if (isHeader) this.checkHeader(line, indexOf.size);
-    this.table = new Table({ ...file, names: this.names, indexOf }, layout);
+    await pace.rest();
+    const used = useColumns(this.source, this.names, indexOf, layout);
+    await pace.rest();
+    this.table = new Table({ ...file, names: this.names }, used, layout);
     if (isHeader) return;
     if (count === 1) for (let blank = 0; blank < this.blanks.count; blank++) this.replay([""], this.blanks.line + blank, true);
     this.replay(first, line, false);
