@@ -1,6 +1,7 @@
 // Resolves movement: which tensors are views of which buffers, and where a copy cannot be avoided.
 import { VaeError } from "../errors.js";
-import { makeTensor, showShape, type Tensor, topological } from "../graph/tensor.js";
+import { flatten, forEachIndex } from "../graph/shape.js";
+import { makeTensor, showShape, sizeOf, type Tensor, topological } from "../graph/tensor.js";
 import { isElementwise, uniformValue } from "./simplify.js";
 import { broadcastView, contiguousView, isContiguous, reshapeView, sliceView, transposeView, unfoldView, type View } from "./view.js";
 
@@ -82,18 +83,9 @@ export function prepare(roots: readonly Tensor[]): Tensor[] {
   const done = new Map<Tensor, Tensor>();
   const copies = new Map<Tensor, Tensor>();
   const copy = (node: Tensor): Tensor => {
-    if (node.dtype === "int32") {
-      throw new VaeError({
-        code: "dtype",
-        operation: "compile",
-        expected: "int32 tensors used as they were made or reshaped",
-        received: `a strided view of shape ${showShape(node.shape)}`,
-        hint: "slice or transpose the indices before they enter the graph",
-      });
-    }
     let made = copies.get(node);
     if (!made) {
-      made = makeTensor("copy", [node], {}, { shape: node.shape, dtype: "float32" });
+      made = node.dtype === "float32" ? makeTensor("copy", [node], {}, { shape: node.shape, dtype: "float32" }) : gathered(node);
       copies.set(node, made);
     }
     return made;
@@ -111,31 +103,50 @@ export function prepare(roots: readonly Tensor[]): Tensor[] {
         inputs = inputs.map(whole);
         break;
       case "concatenate":
+        if (node.dtype !== "float32") throw notConcatenated(node);
         // The producer of a piece stores it straight into its place, so it must be a program.
         inputs = inputs.map((input) => (isPointwise(input) && !isImmediate(input) ? input : copy(input)));
-        break;
-      case "gather":
-      case "scatter_add":
-      case "conv2d":
-      case "conv2d_input_gradient":
-      case "conv2d_weight_gradient":
-      case "fold":
-      case "cumulative_sum":
-      case "sort_values":
-      case "sort_indices":
-      case "cholesky":
-      case "triangular_solve":
-        inputs = inputs.map(whole);
         break;
       case "matmul":
       case "pad":
         inputs = inputs.map((input) => (isImmediate(storageRoot(input)) ? copy(input) : input));
         break;
+      default:
+        // Kernels that are told no strides. It is the rule, so that a row added to the table cannot read views as if they were whole.
+        if (!isMovement(node) && !isPointwise(node)) inputs = inputs.map(whole);
     }
     const unchanged = inputs.every((input, i) => input === node.inputs[i]);
     done.set(node, unchanged ? node : makeTensor(node.op, inputs, node.attributes, node));
   }
   return roots.map((root) => done.get(root)!);
+}
+
+/**
+ * A strided view of whole numbers in one piece: rows of the table that its root is, by number. Programs could not copy it, for
+ * they store floats only.
+ */
+function gathered(node: Tensor): Tensor {
+  const { dtype, shape } = node;
+  const root = storageRoot(node);
+  const view = viewOf(node);
+  const data: number[] = [];
+  forEachIndex(shape, (index) => {
+    data.push(view.offset + flatten(index, view.strides));
+  });
+  const table = makeTensor("reshape", [root], {}, { shape: [sizeOf(root.shape)], dtype });
+  const places = makeTensor("constant", [], { data: Object.freeze(data) }, { shape: [data.length], dtype: "int32" });
+  const rows = makeTensor("gather", [table, places], {}, { shape: [data.length], dtype });
+  return makeTensor("reshape", [rows], {}, { shape, dtype });
+}
+
+function notConcatenated({ shape, dtype }: Tensor): VaeError {
+  return new VaeError({
+    code: "dtype",
+    operation: "concatenate",
+    problem: `a concatenation of ${dtype} ${showShape(shape)} cannot be computed natively`,
+    expected: "float32",
+    hint: "concatenate what is made of the parts: concatenate([gather(table, a), gather(table, b)], 0), or cast(x) first",
+  });
 }
 
 /** A node that a kernel can store to a buffer of the caller's choice, not yet `taken`, that has the elements of `node`. */

@@ -1,7 +1,7 @@
 // What callers hand over, checked: options by name, and arrays whose memory may be gone. It stands in this room because all
 // that check may import it.
 import { describe, VaeError } from "../errors.js";
-import { isAbortSignal } from "./kinds.js";
+import { isAbortSignal, isArray } from "./kinds.js";
 import { type Shape, shapeInstead } from "./tensor.js";
 
 /**
@@ -11,12 +11,22 @@ import { type Shape, shapeInstead } from "./tensor.js";
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   if (typeof value !== "object" || value === null) return false;
   try {
-    if (Array.isArray(value)) return false;
+    if (isArray(value)) return false;
     const prototype: unknown = Object.getPrototypeOf(value);
     return prototype === null || Object.getPrototypeOf(prototype) === null;
   } catch {
     return false; // a proxy that was revoked
   }
+}
+
+/**
+ * The argument itself where it is an array of which every element passes, holes being undefined.
+ *
+ * @param expected in words, with the argument's name: `start to be an array of whole numbers`
+ */
+export function listOf<T>(operation: string, value: readonly T[], expected: string, passes: (element: unknown) => boolean): readonly T[] {
+  if (isArray(value) && Array.from<unknown>(value).every(passes)) return value;
+  throw new VaeError({ code: "argument", operation, expected, received: describe(value) });
 }
 
 /**
@@ -47,12 +57,26 @@ export function noMore(operation: string, surplus: readonly unknown[], example?:
 /**
  * The options themselves; throws where they are no object, or have a name that is not known: a misspelt option would change
  * nothing, and nobody would hear of it.
+ *
+ * @param flags those that are true or false
  */
-export function checkOptions<Options>(operation: string, options: Options, known: readonly (keyof Options & string)[]): Options {
+export function checkOptions<Options>(
+  operation: string,
+  options: Options,
+  known: readonly (keyof Options & string)[],
+  flags: readonly (keyof Options & string)[] = [],
+): Options {
   if (!isRecord(options)) throw notOptions(operation, options);
   const names: readonly string[] = known;
   const unknown = Object.keys(options).find((name) => !names.includes(name));
-  if (unknown === undefined) return options;
+  if (unknown === undefined) {
+    for (const name of flags) {
+      const flag: unknown = options[name];
+      if (flag === undefined || typeof flag === "boolean") continue;
+      throw new VaeError({ code: "argument", operation, expected: `${name} to be true or false`, received: describe(flag) });
+    }
+    return options;
+  }
   throw new VaeError({
     code: "argument",
     operation,

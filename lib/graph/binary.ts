@@ -151,48 +151,57 @@ function broadcastTogether(operation: string, inputs: readonly TensorLike[]): re
 }
 
 /** a + b, broadcast by numpy's rules like every function of two tensors here. */
-export function add(a: TensorLike, b: TensorLike): Tensor {
-  return calledBy(add, () => combine("add", a, b));
+export function add(a: TensorLike, b: TensorLike): Tensor;
+export function add(a: TensorLike, b: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(add, surplus, () => combine("add", a, b));
 }
 
 /** a - b */
-export function subtract(a: TensorLike, b: TensorLike): Tensor {
-  return calledBy(subtract, () => combine("subtract", a, b));
+export function subtract(a: TensorLike, b: TensorLike): Tensor;
+export function subtract(a: TensorLike, b: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(subtract, surplus, () => combine("subtract", a, b));
 }
 
 /** a · b, element by element; see `matmul` for the matrix product. */
-export function multiply(a: TensorLike, b: TensorLike): Tensor {
-  return calledBy(multiply, () => combine("multiply", a, b));
+export function multiply(a: TensorLike, b: TensorLike): Tensor;
+export function multiply(a: TensorLike, b: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(multiply, surplus, () => combine("multiply", a, b));
 }
 
 /** a / b */
-export function divide(a: TensorLike, b: TensorLike): Tensor {
-  return calledBy(divide, () => combine("divide", a, b));
+export function divide(a: TensorLike, b: TensorLike): Tensor;
+export function divide(a: TensorLike, b: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(divide, surplus, () => combine("divide", a, b));
 }
 
 /** The larger of a and b. Where they are equal, the gradient goes to both in halves. */
-export function maximum(a: TensorLike, b: TensorLike): Tensor {
-  return calledBy(maximum, () => combine("maximum", a, b));
+export function maximum(a: TensorLike, b: TensorLike): Tensor;
+export function maximum(a: TensorLike, b: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(maximum, surplus, () => combine("maximum", a, b));
 }
 
 /** The smaller of a and b. Where they are equal, the gradient goes to both in halves. */
-export function minimum(a: TensorLike, b: TensorLike): Tensor {
-  return calledBy(minimum, () => combine("minimum", a, b));
+export function minimum(a: TensorLike, b: TensorLike): Tensor;
+export function minimum(a: TensorLike, b: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(minimum, surplus, () => combine("minimum", a, b));
 }
 
 /** 1 where a < b, else 0; float32. Comparisons have zero derivative. */
-export function less(a: TensorLike, b: TensorLike): Tensor {
-  return calledBy(less, () => combine("less", a, b));
+export function less(a: TensorLike, b: TensorLike): Tensor;
+export function less(a: TensorLike, b: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(less, surplus, () => combine("less", a, b));
 }
 
 /** 1 where a ≤ b, else 0. */
-export function lessEqual(a: TensorLike, b: TensorLike): Tensor {
-  return calledBy(lessEqual, () => combine("less_equal", a, b));
+export function lessEqual(a: TensorLike, b: TensorLike): Tensor;
+export function lessEqual(a: TensorLike, b: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(lessEqual, surplus, () => combine("less_equal", a, b));
 }
 
 /** 1 where a = b, else 0. */
-export function equal(a: TensorLike, b: TensorLike): Tensor {
-  return calledBy(equal, () => combine("equal", a, b));
+export function equal(a: TensorLike, b: TensorLike): Tensor;
+export function equal(a: TensorLike, b: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(equal, surplus, () => combine("equal", a, b));
 }
 
 /**
@@ -205,6 +214,7 @@ export function equal(a: TensorLike, b: TensorLike): Tensor {
  * const safeLog = where(positive, log(where(positive, x, 1)), 0);
  * ```
  */
-export function where(condition: TensorLike, a: TensorLike, b: TensorLike): Tensor {
-  return calledBy(where, () => makeNode(binaryRows.where, broadcastTogether("where", [condition, a, b]) as unknown as Three, {}));
+export function where(condition: TensorLike, a: TensorLike, b: TensorLike): Tensor;
+export function where(condition: TensorLike, a: TensorLike, b: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(where, surplus, () => makeNode(binaryRows.where, broadcastTogether("where", [condition, a, b]) as unknown as Three, {}));
 }

@@ -1,5 +1,8 @@
+import { describe, VaeError } from "../errors.js";
+import { isRecord, listOf } from "./arguments.js";
 import { compositionCases } from "./compositions.js";
 import { convolutionFunctionCases } from "./convolution-transposed.js";
+import { isArray } from "./kinds.js";
 import { input } from "./leaves.js";
 import { ops } from "./ops.js";
 import { uniformDraws } from "./philox.js";
@@ -51,12 +54,24 @@ export function opCases(): readonly NamedCase[] {
  * ```
  */
 export function instantiate(sample: NamedCase): InstantiatedCase {
+  const isInput = (input: unknown): boolean => isRecord(input) && isRecord(input.values) && isKind(input.values);
+  if (!isRecord(sample) || typeof sample.build !== "function" || typeof sample.title !== "string" || !isArray(sample.inputs)) {
+    throw new VaeError({ code: "argument", operation: "instantiate", expected: "a case of opCases()", received: describe(sample) });
+  }
+  listOf("instantiate", sample.inputs, "inputs as the cases of opCases() have", isInput);
   const inputs = sample.inputs.map((description, i) => ({
     tensor: input(`input${i}`, description.shape, description.dtype),
     data: sampleData(description, seedOf(`${sample.title} ${i}`)),
   }));
   const output = sample.build(...inputs.map(({ tensor }) => tensor));
   return { output, inputs, feeds: new Map(inputs.map(({ tensor, data }) => [tensor, data])) };
+}
+
+function isKind({ kind, low, high, avoid, offset, values }: Readonly<Record<string, unknown>>): boolean {
+  const isList = (list: unknown): boolean => isArray(list) && Array.from(list).every((value) => typeof value === "number");
+  if (kind === "list") return isList(values);
+  const isRange = Number.isFinite(low) && Number.isFinite(high);
+  return isRange && (kind === "integers" || (kind === "range" && isList(avoid)) || (kind === "distinct" && Number.isFinite(offset)));
 }
 
 const arrays: { readonly [Type in DType]: { from(values: ArrayLike<number>): HostData } } = {

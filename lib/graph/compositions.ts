@@ -10,26 +10,30 @@ import { sizeOf, type Tensor, type TensorLike } from "./tensor.js";
 import { exp, finiteMask, log, reciprocal, square } from "./unary.js";
 
 /** a > b as float32 1 or 0, and so on. */
-export function greater(a: TensorLike, b: TensorLike): Tensor {
-  return calledBy(greater, () => less(b, a));
+export function greater(a: TensorLike, b: TensorLike): Tensor;
+export function greater(a: TensorLike, b: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(greater, surplus, () => less(b, a));
 }
 
 /** 1 where a ≥ b, else 0. */
-export function greaterEqual(a: TensorLike, b: TensorLike): Tensor {
-  return calledBy(greaterEqual, () => lessEqual(b, a));
+export function greaterEqual(a: TensorLike, b: TensorLike): Tensor;
+export function greaterEqual(a: TensorLike, b: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(greaterEqual, surplus, () => lessEqual(b, a));
 }
 
 /** 1 where a ≠ b, else 0. */
-export function notEqual(a: TensorLike, b: TensorLike): Tensor {
-  return calledBy(notEqual, () => subtract(1, equal(a, b)));
+export function notEqual(a: TensorLike, b: TensorLike): Tensor;
+export function notEqual(a: TensorLike, b: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(notEqual, surplus, () => subtract(1, equal(a, b)));
 }
 
 /**
  * x, but at least `low` and at most `high`. The derivative is 1 from low to high, both included, and 0 outside. NaN
  * stays NaN.
  */
-export function clamp(x: TensorLike, low: TensorLike, high: TensorLike): Tensor {
-  return calledBy(clamp, () => {
+export function clamp(x: TensorLike, low: TensorLike, high: TensorLike): Tensor;
+export function clamp(x: TensorLike, low: TensorLike, high: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(clamp, surplus, () => {
     if (typeof low === "number" && typeof high === "number" && !(low <= high)) {
       throw new VaeError({ code: "argument", operation: "clamp", expected: "low <= high", received: `${low} and ${high}` });
     }
@@ -50,8 +54,9 @@ const LARGEST_REPEATED_POWER = 64;
  * const correction = subtract(1, power(0.999, add(step(), 1))); // Adam
  * ```
  */
-export function power(x: TensorLike, y: TensorLike): Tensor {
-  return calledBy(power, () => {
+export function power(x: TensorLike, y: TensorLike): Tensor;
+export function power(x: TensorLike, y: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(power, surplus, () => {
     if (typeof y === "number" && Number.isInteger(y) && Math.abs(y) <= LARGEST_REPEATED_POWER) {
       return repeatedProduct(toTensor("power", x), y);
     }
@@ -70,8 +75,9 @@ function repeatedProduct(x: Tensor, exponent: number): Tensor {
 }
 
 /** The mean over axes (all by default), as in {@link sum}. */
-export function mean(x: TensorLike, options: ReduceOptions = {}): Tensor {
-  return calledBy(mean, () => {
+export function mean(x: TensorLike, options?: ReduceOptions): Tensor;
+export function mean(x: TensorLike, options: ReduceOptions = {}, ...surplus: unknown[]): Tensor {
+  return calledBy(mean, surplus, () => {
     const tensor = toTensor("mean", x);
     const axes = reducedAxes("mean", tensor, options);
     const count = sizeOf(axes.map((axis) => tensor.shape[axis]!));
@@ -83,8 +89,9 @@ export function mean(x: TensorLike, options: ReduceOptions = {}): Tensor {
  * log Σ exp(x) over axes (all by default), shifted by the maximum so that nothing overflows. Where every x is -infinity the
  * result is -infinity, with a gradient of 0.
  */
-export function logsumexp(x: TensorLike, options: ReduceOptions = {}): Tensor {
-  return calledBy(logsumexp, () => {
+export function logsumexp(x: TensorLike, options?: ReduceOptions): Tensor;
+export function logsumexp(x: TensorLike, options: ReduceOptions = {}, ...surplus: unknown[]): Tensor {
+  return calledBy(logsumexp, surplus, () => {
     const tensor = toTensor("logsumexp", x);
     const axes = reducedAxes("logsumexp", tensor, options);
     // The shift cancels, so it needs no derivative. An infinite one would make NaN of infinity - infinity.

@@ -3,6 +3,7 @@
 // Along one axis, window o covers the places o·stride − before + tap·dilation, tap = 0 … kernel − 1. It spans
 // (kernel − 1)·dilation + 1 places, and there are ⌊(size + before + after − span) / stride⌋ + 1 windows.
 import { describe, VaeError } from "../errors.js";
+import { isArray } from "./kinds.js";
 import { type Shape, sameShape, showShape } from "./tensor.js";
 import { checkImage, checkTables } from "./window-limits.js";
 
@@ -64,7 +65,7 @@ function showSizes(sizes: readonly number[]): string {
 
 function perAxis(operation: string, what: string, value: number | readonly number[], count: number): readonly number[] {
   if (typeof value === "number") return Array<number>(count).fill(value);
-  if (Array.isArray(value) && value.length === count && value.every((element) => typeof element === "number")) return value;
+  if (isArray(value) && value.length === count && Array.from(value).every((element) => typeof element === "number")) return value;
   const expected = `${what} to be a number${count === 1 ? "" : `, or one for each of ${axisNames(count).join(" and ")}`}`;
   throw new VaeError({ code: "argument", operation, expected, received: describe(value) });
 }
@@ -86,7 +87,7 @@ function checkSetting(operation: string, what: string, value: number, low: numbe
     code: "shape",
     operation,
     expected: `${what} to be a whole number of at least ${low}${value > LARGEST_SETTING ? ` and at most ${LARGEST_SETTING}` : ""}`,
-    received: `${value}, for ${shown}`,
+    received: `${describe(value)}, for ${shown}`,
     hint: `the nearest valid choice is ${nearest}`,
   });
 }
@@ -100,8 +101,8 @@ function paddingOf(operation: string, padding: PaddingOption, axes: readonly Omi
     });
   }
   if (typeof padding === "number") return axes.map(() => [padding, padding]);
-  const isPair = (pair: unknown) => Array.isArray(pair) && pair.length === 2 && pair.every((amount) => typeof amount === "number");
-  if (Array.isArray(padding) && padding.length === axes.length && padding.every(isPair)) return padding.map(([a, b]) => [a, b]);
+  const isPair = (pair: unknown) => isArray(pair) && pair.length === 2 && Array.from(pair).every((amount) => typeof amount === "number");
+  if (isArray(padding) && padding.length === axes.length && Array.from(padding).every(isPair)) return padding.map(([a, b]) => [a, b]);
   const pairs = axes.length === 1 ? "[[left, right]]" : "[[top, bottom], [left, right]]";
   const expected = `padding to be "same", "valid", a number or ${pairs}`;
   throw new VaeError({ code: "argument", operation, expected, received: describe(padding) });
@@ -109,9 +110,10 @@ function paddingOf(operation: string, padding: PaddingOption, axes: readonly Omi
 
 /** Size and settings along each axis, checked, and the padding. */
 function framedAxes(operation: string, sizes: readonly number[], kernels: readonly number[], options: WindowOptions, shown: string) {
+  const { stride = 1, dilation = 1, padding = "same" } = options;
   const names = axisNames(sizes.length);
-  const strides = perAxis(operation, "stride", options.stride ?? 1, sizes.length);
-  const dilations = perAxis(operation, "dilation", options.dilation ?? 1, sizes.length);
+  const strides = perAxis(operation, "stride", stride, sizes.length);
+  const dilations = perAxis(operation, "dilation", dilation, sizes.length);
   const axes = sizes.map((size, i) => {
     const axis = { name: names[i]!, size, kernel: kernels[i]!, stride: strides[i]!, dilation: dilations[i]! };
     for (const setting of ["kernel", "stride", "dilation"] as const) {
@@ -119,7 +121,7 @@ function framedAxes(operation: string, sizes: readonly number[], kernels: readon
     }
     return axis;
   });
-  const paddings = paddingOf(operation, options.padding ?? "same", axes);
+  const paddings = paddingOf(operation, padding, axes);
   return axes.map((axis, i) => {
     const [before, after] = paddings[i]!;
     for (const amount of [before, after]) checkSetting(operation, `padding along the ${axis.name}`, amount, 0, shown);
@@ -212,9 +214,7 @@ export function checkGroups(operation: string, channels: number, filters: number
   checkSetting(operation, "groups", groups, 1, shown);
   if (channels % groups === 0 && filters % groups === 0) return;
   const [what, count] = channels % groups === 0 ? (["filters", filters] as const) : (["channels", channels] as const);
-  const common = Array.from({ length: Math.min(channels, filters) }, (_, i) => i + 1).filter(
-    (n) => channels % n === 0 && filters % n === 0,
-  );
+  const common = divisorsOf(greatestCommonDivisor(channels, filters));
   const below = common.findLast((divisor) => divisor < groups);
   const above = common.find((divisor) => divisor > groups);
   const choices = [below, above].filter((divisor) => divisor !== undefined);
@@ -224,6 +224,18 @@ export function checkGroups(operation: string, channels: number, filters: number
     problem: `${groups} groups do not divide ${count} ${what}; received ${shown}`,
     hint: `the nearest valid choice is groups = ${choices.join(" or ")}`,
   });
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
+}
+
+/** In increasing order; by trial up to the root, since numbers of channels out of a file may be large. */
+function divisorsOf(number: number): readonly number[] {
+  const small: number[] = [];
+  for (let factor = 1; factor * factor <= number; factor++) if (number % factor === 0) small.push(factor);
+  const large = small.map((factor) => number / factor).reverse();
+  return [...small, ...(large[0] === small.at(-1) ? large.slice(1) : large)];
 }
 
 function checkChannels(operation: string, x: Shape, w: Shape, groups: number): void {
@@ -280,7 +292,7 @@ export function transposedAxes(
   channels: number,
   shown: string,
 ): readonly WindowAxis[] {
-  const same = (options.padding ?? "same") === "same";
+  const same = options.padding === undefined || options.padding === "same";
   const ranges = framedAxes(operation, sizes, kernels, options, shown).map((axis) => {
     const { name, size, stride, before, after } = axis;
     // All sizes whose convolutions have `size` windows; there are `stride` of them.

@@ -101,8 +101,9 @@ function asKernel(w: Tensor): Tensor {
  * convTranspose2d(x, w, { stride: 2, outputSize: [13, 13] });
  * ```
  */
-export function convTranspose2d(x: TensorLike, w: TensorLike, options: TransposedConvolutionOptions = {}): Tensor {
-  return calledBy(convTranspose2d, () => {
+export function convTranspose2d(x: TensorLike, w: TensorLike, options?: TransposedConvolutionOptions): Tensor;
+export function convTranspose2d(x: TensorLike, w: TensorLike, options: TransposedConvolutionOptions = {}, ...surplus: unknown[]): Tensor {
+  return calledBy(convTranspose2d, surplus, () => {
     checkOptions("convTranspose2d", options, [...convolutionOptions, "outputSize"]);
     const [images, weights] = [toTensor("convTranspose2d", x), toTensor("convTranspose2d", w)];
     const axes = transposedGeometry("convTranspose2d", images.shape, weights.shape, options, 2);
@@ -128,8 +129,9 @@ export function convTranspose2d(x: TensorLike, w: TensorLike, options: Transpose
  * conv1d(signal, w, { stride: 4, padding: [3, 0] }); // sees nothing of the future
  * ```
  */
-export function conv1d(x: TensorLike, w: TensorLike, options: Convolution1dOptions = {}): Tensor {
-  return calledBy(conv1d, () => {
+export function conv1d(x: TensorLike, w: TensorLike, options?: Convolution1dOptions): Tensor;
+export function conv1d(x: TensorLike, w: TensorLike, options: Convolution1dOptions = {}, ...surplus: unknown[]): Tensor {
+  return calledBy(conv1d, surplus, () => {
     checkOptions("conv1d", options, convolutionOptions);
     const [sequences, weights] = [toTensor("conv1d", x), toTensor("conv1d", w)];
     const { axes, batch, filters, groups } = convolutionGeometry("conv1d", sequences.shape, weights.shape, along(options), 1);
@@ -139,8 +141,9 @@ export function conv1d(x: TensorLike, w: TensorLike, options: Convolution1dOptio
 }
 
 /** The transposed convolution of sequences [N, L, C] with weights [k, F / groups, C]: [N, OL, F]. See {@link convTranspose2d}. */
-export function convTranspose1d(x: TensorLike, w: TensorLike, options: TransposedConvolution1dOptions = {}): Tensor {
-  return calledBy(convTranspose1d, () => {
+export function convTranspose1d(x: TensorLike, w: TensorLike, options?: TransposedConvolution1dOptions): Tensor;
+export function convTranspose1d(x: TensorLike, w: TensorLike, options: TransposedConvolution1dOptions = {}, ...surplus: unknown[]): Tensor {
+  return calledBy(convTranspose1d, surplus, () => {
     checkOptions("convTranspose1d", options, [...convolutionOptions, "outputSize"]);
     const [sequences, weights] = [toTensor("convTranspose1d", x), toTensor("convTranspose1d", w)];
     const axes = transposedGeometry("convTranspose1d", sequences.shape, weights.shape, along(options), 1);

@@ -14,7 +14,7 @@ import {
   type WindowOptions,
 } from "./convolution-geometry.js";
 import { toTensor } from "./leaves.js";
-import { calledBy, checkFloat, makeNode, type Rows, type Two } from "./table.js";
+import { calledBy, checkFloat, checkWhole, makeNode, type Rows, type Two } from "./table.js";
 import { type Shape, showShape, sizeOf, type Tensor, type TensorLike } from "./tensor.js";
 
 /** How a kernel moves over an image. */
@@ -59,8 +59,10 @@ function resolved({ axes, groups }: ConvolutionGeometry): Resolved {
 /** The geometry of the convolution whose result has this gradient, from the input's size. */
 function geometryOfInputGradient(gradient: Shape, w: Shape, inputSize: readonly number[], options: ConvolutionOptions) {
   const operation = "conv2dInputGradient";
+  const { groups = 1 } = options;
   checkRanks(operation, gradient, w, 2);
-  const x = [gradient[0]!, ...inputSize, w[2]! * (options.groups ?? 1)];
+  checkWhole(operation, "groups", groups, 1);
+  const x = [gradient[0]!, ...inputSize, w[2]! * groups];
   const geometry = convolutionGeometry(operation, x, w, options);
   checkGradient(operation, gradient, geometry);
   return geometry;
@@ -218,8 +220,9 @@ export const convolutionRows: Rows<ConvolutionSignatures> = {
  * conv2d(x, w, { padding: [[0, 1], [0, 1]], groups: 4 });
  * ```
  */
-export function conv2d(x: TensorLike, w: TensorLike, options: ConvolutionOptions = {}): Tensor {
-  return calledBy(conv2d, () => {
+export function conv2d(x: TensorLike, w: TensorLike, options?: ConvolutionOptions): Tensor;
+export function conv2d(x: TensorLike, w: TensorLike, options: ConvolutionOptions = {}, ...surplus: unknown[]): Tensor {
+  return calledBy(conv2d, surplus, () => {
     checkOptions("conv2d", options, convolutionOptions);
     const inputs: Two = [toTensor("conv2d", x), toTensor("conv2d", w)];
     const geometry = convolutionGeometry("conv2d", inputs[0].shape, inputs[1].shape, options);
@@ -235,8 +238,14 @@ export function conv2dInputGradient(
   gradient: TensorLike,
   w: TensorLike,
   options: ConvolutionOptions & { readonly inputSize: Pair },
+): Tensor;
+export function conv2dInputGradient(
+  gradient: TensorLike,
+  w: TensorLike,
+  options: ConvolutionOptions & { readonly inputSize: Pair },
+  ...surplus: unknown[]
 ): Tensor {
-  return calledBy(conv2dInputGradient, () => {
+  return calledBy(conv2dInputGradient, surplus, () => {
     const operation = "conv2dInputGradient";
     const inputs: Two = [toTensor(operation, gradient), toTensor(operation, w)];
     checkOptions(operation, options, [...convolutionOptions, "inputSize"]);
@@ -251,8 +260,14 @@ export function conv2dWeightGradient(
   x: TensorLike,
   gradient: TensorLike,
   options: ConvolutionOptions & { readonly kernelSize: Pair },
+): Tensor;
+export function conv2dWeightGradient(
+  x: TensorLike,
+  gradient: TensorLike,
+  options: ConvolutionOptions & { readonly kernelSize: Pair },
+  ...surplus: unknown[]
 ): Tensor {
-  return calledBy(conv2dWeightGradient, () => {
+  return calledBy(conv2dWeightGradient, surplus, () => {
     const operation = "conv2dWeightGradient";
     const inputs: Two = [toTensor(operation, x), toTensor(operation, gradient)];
     checkOptions(operation, options, [...convolutionOptions, "kernelSize"]);

@@ -18,6 +18,8 @@ export interface CumulativeOptions {
   readonly exclusive?: boolean | undefined;
 }
 
+const directions = ["reverse", "exclusive"] as const satisfies readonly (keyof CumulativeOptions)[];
+
 const sample = (name: string, shape: Shape, axis: number, options: CumulativeOptions = {}, large = false): OpCase => ({
   name,
   inputs: [real(shape)],
@@ -79,9 +81,10 @@ export const cumulativeRows: Rows<CumulativeSignatures> = {
  * cumulativeSum(x, -1, { reverse: true, exclusive: true });  // [1, 2, 3] to [5, 3, 0]
  * ```
  */
-export function cumulativeSum(x: TensorLike, axis: number, options: CumulativeOptions = {}): Tensor {
-  return calledBy(cumulativeSum, () => {
-    const { reverse = false, exclusive = false } = checkOptions("cumulativeSum", options, ["reverse", "exclusive"]);
+export function cumulativeSum(x: TensorLike, axis: number, options?: CumulativeOptions): Tensor;
+export function cumulativeSum(x: TensorLike, axis: number, options: CumulativeOptions = {}, ...surplus: unknown[]): Tensor {
+  return calledBy(cumulativeSum, surplus, () => {
+    const { reverse = false, exclusive = false } = checkOptions("cumulativeSum", options, directions, directions);
     const tensor = toTensor("cumulativeSum", x);
     return makeNode(cumulativeRows.cumulative_sum, [tensor], {
       axis: normalizeAxis("cumulativeSum", axis, tensor.shape),

@@ -1,5 +1,6 @@
 import { describe, VaeError } from "../errors.js";
 import { add } from "./binary.js";
+import { isArray } from "./kinds.js";
 import { constant } from "./leaves.js";
 import { broadcastTo } from "./movement.js";
 import { rowOf } from "./ops.js";
@@ -18,8 +19,9 @@ import { isTensor, showShape, type Tensor, topological } from "./tensor.js";
  * const [product] = grad(sum(multiply(dWeight, direction)), [weight]); // a Hessian-vector product
  * ```
  */
-export function grad(output: Tensor, wrt: readonly Tensor[]): Tensor[] {
-  return calledBy(grad, () => {
+export function grad(output: Tensor, wrt: readonly Tensor[]): Tensor[];
+export function grad(output: Tensor, wrt: readonly Tensor[], ...surplus: unknown[]): Tensor[] {
+  return calledBy(grad, surplus, () => {
     checkArguments(output, wrt);
     const order = topological([output]);
     const active = dependents(order, wrt);
@@ -50,7 +52,7 @@ function dependents(order: readonly Tensor[], sources: readonly Tensor[]): Reado
 
 function checkArguments(output: Tensor, wrt: readonly Tensor[]): void {
   if (!isTensor(output)) throw new VaeError({ code: "argument", operation: "grad", expected: "a tensor", received: describe(output) });
-  if (!Array.isArray(wrt) || !wrt.every(isTensor)) {
+  if (!isArray(wrt) || !Array.from(wrt).every(isTensor)) {
     throw new VaeError({
       code: "argument",
       operation: "grad",

@@ -31,14 +31,16 @@ export const identityRows: Rows<IdentitySignatures> = {
 };
 
 /** The same numbers as float32: uint8 0…255 and int32 (exact up to 2^24). A float32 tensor is returned as it is. */
-export function cast(x: TensorLike): Tensor {
-  return calledBy(cast, () => {
+export function cast(x: TensorLike): Tensor;
+export function cast(x: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(cast, surplus, () => {
     const tensor = toTensor("cast", x);
     return tensor.dtype === "float32" ? tensor : makeNode(identityRows.cast, [tensor], {});
   });
 }
 
 /** x itself, which `grad` takes for a constant. */
-export function stopGradient(x: TensorLike): Tensor {
-  return calledBy(stopGradient, () => makeNode(identityRows.stop_gradient, [toTensor("stopGradient", x)], {}));
+export function stopGradient(x: TensorLike): Tensor;
+export function stopGradient(x: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(stopGradient, surplus, () => makeNode(identityRows.stop_gradient, [toTensor("stopGradient", x)], {}));
 }

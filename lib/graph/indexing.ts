@@ -131,13 +131,15 @@ export const indexingRows: Rows<IndexingSignatures> = {
  * const batch = gather(images, shuffledIndices({ rows: 60_000, batch: 128, shuffle: true, stream: 0 }));
  * ```
  */
-export function gather(table: TensorLike, indices: TensorLike): Tensor {
-  return calledBy(gather, () => makeNode(indexingRows.gather, [toTensor("gather", table), toTensor("gather", indices)], {}));
+export function gather(table: TensorLike, indices: TensorLike): Tensor;
+export function gather(table: TensorLike, indices: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(gather, surplus, () => makeNode(indexingRows.gather, [toTensor("gather", table), toTensor("gather", indices)], {}));
 }
 
 /** A table of `rows` rows, zero but for the updates, each added to the row that its index names. */
-export function scatterAdd(indices: TensorLike, updates: TensorLike, rows: number): Tensor {
-  return calledBy(scatterAdd, () =>
+export function scatterAdd(indices: TensorLike, updates: TensorLike, rows: number): Tensor;
+export function scatterAdd(indices: TensorLike, updates: TensorLike, rows: number, ...surplus: unknown[]): Tensor {
+  return calledBy(scatterAdd, surplus, () =>
     makeNode(indexingRows.scatter_add, [toTensor("scatterAdd", indices), toTensor("scatterAdd", updates)], { rows }),
   );
 }

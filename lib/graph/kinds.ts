@@ -35,6 +35,15 @@ export function isInt32Array(value: unknown): value is Int32Array {
   return typedArrayName(value) === "Int32Array";
 }
 
+/** `Array.isArray`, also for a proxy that was revoked, at which that throws. */
+export function isArray(value: unknown): value is readonly unknown[] {
+  try {
+    return Array.isArray(value);
+  } catch {
+    return false;
+  }
+}
+
 /** True for a `Map`, of which `Map.prototype.has` reads the internal slot. */
 export function isMap(value: unknown): value is ReadonlyMap<unknown, unknown> {
   try {

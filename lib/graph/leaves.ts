@@ -91,13 +91,15 @@ export const leafRows: Rows<LeafSignatures> = {
  * const pixels = cast(input("pixels", [128, 784], "uint8"));
  * ```
  */
-export function input(name: string, shape: Shape, dtype: DType = "float32"): Tensor {
-  return calledBy(input, () => makeNode(leafRows.input, [], { name }, { shape, dtype }));
+export function input(name: string, shape: Shape, dtype?: DType): Tensor;
+export function input(name: string, shape: Shape, dtype: DType = "float32", ...surplus: unknown[]): Tensor {
+  return calledBy(input, surplus, () => makeNode(leafRows.input, [], { name }, { shape, dtype }));
 }
 
 /** A value that stays on the device between runs: a weight, an optimizer moment, a data set. Bound by name to a resident. */
-export function state(name: string, shape: Shape, dtype: DType = "float32"): Tensor {
-  return calledBy(state, () => makeNode(leafRows.state, [], { name }, { shape, dtype }));
+export function state(name: string, shape: Shape, dtype?: DType): Tensor;
+export function state(name: string, shape: Shape, dtype: DType = "float32", ...surplus: unknown[]): Tensor {
+  return calledBy(state, surplus, () => makeNode(leafRows.state, [], { name }, { shape, dtype }));
 }
 
 /**
@@ -109,10 +111,14 @@ export function state(name: string, shape: Shape, dtype: DType = "float32"): Ten
  * constant({ data: [1, 0, 0, 1], shape: [2, 2] });
  * ```
  */
-export function constant(value: number | { readonly data: ArrayLike<number>; readonly shape: Shape }): Tensor {
-  return calledBy(constant, () => {
+export function constant(value: number | { readonly data: ArrayLike<number>; readonly shape: Shape }): Tensor;
+export function constant(value: number | { readonly data: ArrayLike<number>; readonly shape: Shape }, ...surplus: unknown[]): Tensor {
+  return calledBy(constant, surplus, () => {
     if (typeof value === "number") return makeNode(leafRows.constant, [], { value }, { shape: [], dtype: "float32" });
     const { data, shape } = checkOptions("constant", value, ["data", "shape"]);
+    if (typeof data !== "object" || data === null || !Array.from(data).every((number) => typeof number === "number")) {
+      throw new VaeError({ code: "argument", operation: "constant", expected: "data to be an array of numbers", received: describe(data) });
+    }
     return makeNode(leafRows.constant, [], { data: Object.freeze(Array.from(data)) }, { shape, dtype: "float32" });
   });
 }

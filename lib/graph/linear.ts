@@ -13,6 +13,8 @@ export interface MatmulOptions {
 
 type Transposes = { readonly transposeA: boolean; readonly transposeB: boolean };
 
+const transposes = ["transposeA", "transposeB"] as const satisfies readonly (keyof MatmulOptions)[];
+
 interface LinearSignatures {
   matmul: { inputs: Two; attributes: Transposes };
 }
@@ -142,9 +144,10 @@ function oriented([left, right, form]: [left: Tensor, right: Tensor, form: Trans
  * const scores = matmul(query, key, { transposeB: true });
  * ```
  */
-export function matmul(a: TensorLike, b: TensorLike, options: MatmulOptions = {}): Tensor {
-  return calledBy(matmul, () => {
-    const { transposeA = false, transposeB = false } = checkOptions("matmul", options, ["transposeA", "transposeB"]);
+export function matmul(a: TensorLike, b: TensorLike, options?: MatmulOptions): Tensor;
+export function matmul(a: TensorLike, b: TensorLike, options: MatmulOptions = {}, ...surplus: unknown[]): Tensor {
+  return calledBy(matmul, surplus, () => {
+    const { transposeA = false, transposeB = false } = checkOptions("matmul", options, transposes, transposes);
     return makeNode(linearRows.matmul, [toTensor("matmul", a), toTensor("matmul", b)], { transposeA, transposeB });
   });
 }

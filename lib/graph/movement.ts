@@ -1,4 +1,6 @@
-import { VaeError } from "../errors.js";
+import { describe, VaeError } from "../errors.js";
+import { listOf } from "./arguments.js";
+import { isArray } from "./kinds.js";
 import { toTensor } from "./leaves.js";
 import { sum } from "./reduce.js";
 import { broadcastShapes, flatten, forEachIndex, normalizeAxis, stridesOf } from "./shape.js";
@@ -12,6 +14,10 @@ interface MovementSignatures {
   slice: { inputs: One; attributes: { readonly start: readonly number[]; readonly end: readonly number[] } };
   concatenate: { inputs: Many; attributes: { readonly axis: number } };
   pad: { inputs: One; attributes: { readonly before: readonly number[]; readonly after: readonly number[]; readonly value: number } };
+}
+
+function wholeNumbers(operation: string, name: string, list: readonly number[]): readonly number[] {
+  return listOf(operation, list, `${name} to be an array of whole numbers, one for every axis`, Number.isSafeInteger);
 }
 
 /** A row-major array whose element at each index is the one of `source` at `place(index)`. */
@@ -273,17 +279,21 @@ export const movementRows: Rows<MovementSignatures> = {
  * broadcastTo(bias, [128, 400]); // bias is [400]
  * ```
  */
-export function broadcastTo(x: TensorLike, shape: Shape): Tensor {
-  return calledBy(broadcastTo, () => {
+export function broadcastTo(x: TensorLike, shape: Shape): Tensor;
+export function broadcastTo(x: TensorLike, shape: Shape, ...surplus: unknown[]): Tensor {
+  return calledBy(broadcastTo, surplus, () => {
     const tensor = toTensor("broadcastTo", x);
+    checkShape("broadcastTo", shape);
     return sameShape(tensor.shape, shape) ? tensor : makeNode(movementRows.broadcast_to, [tensor], {}, { shape, dtype: tensor.dtype });
   });
 }
 
 /** The same elements in row-major order under another shape. One dimension may be -1: it becomes what is left. */
-export function reshape(x: TensorLike, shape: Shape): Tensor {
-  return calledBy(reshape, () => {
+export function reshape(x: TensorLike, shape: Shape): Tensor;
+export function reshape(x: TensorLike, shape: Shape, ...surplus: unknown[]): Tensor {
+  return calledBy(reshape, surplus, () => {
     const tensor = toTensor("reshape", x);
+    if (!isArray(shape)) checkShape("reshape", shape);
     const known = shape.filter((dimension) => dimension !== -1);
     const rest = sizeOf(tensor.shape) / sizeOf(known);
     const full = known.length === shape.length - 1 && Number.isInteger(rest) ? shape.map((d) => (d === -1 ? rest : d)) : shape;
@@ -292,11 +302,13 @@ export function reshape(x: TensorLike, shape: Shape): Tensor {
 }
 
 /** Axis i of the result is axis permutation[i] of x; left out, all axes are reversed. */
-export function transpose(x: TensorLike, permutation?: readonly number[]): Tensor {
-  return calledBy(transpose, () => {
+export function transpose(x: TensorLike, permutation?: readonly number[]): Tensor;
+export function transpose(x: TensorLike, permutation?: readonly number[], ...surplus: unknown[]): Tensor {
+  return calledBy(transpose, surplus, () => {
     const tensor = toTensor("transpose", x);
     const reversed = tensor.shape.map((_, axis) => tensor.shape.length - 1 - axis);
-    return makeNode(movementRows.transpose, [tensor], { permutation: Object.freeze([...(permutation ?? reversed)]) });
+    const axes = permutation === undefined ? reversed : wholeNumbers("transpose", "permutation", permutation);
+    return makeNode(movementRows.transpose, [tensor], { permutation: Object.freeze([...axes]) });
   });
 }
 
@@ -308,17 +320,23 @@ export function transpose(x: TensorLike, permutation?: readonly number[]): Tenso
  * const mean = slice(heads, [0, 0], [128, 20]);
  * ```
  */
-export function slice(x: TensorLike, start: readonly number[], end: readonly number[]): Tensor {
-  return calledBy(slice, () => {
-    const attributes = { start: Object.freeze([...start]), end: Object.freeze([...end]) };
+export function slice(x: TensorLike, start: readonly number[], end: readonly number[]): Tensor;
+export function slice(x: TensorLike, start: readonly number[], end: readonly number[], ...surplus: unknown[]): Tensor {
+  return calledBy(slice, surplus, () => {
+    const attributes = {
+      start: Object.freeze([...wholeNumbers("slice", "start", start)]),
+      end: Object.freeze([...wholeNumbers("slice", "end", end)]),
+    };
     return makeNode(movementRows.slice, [toTensor("slice", x)], attributes);
   });
 }
 
 /** The tensors one behind the other along an axis; shapes agree on all other axes. */
-export function concatenate(tensors: readonly TensorLike[], axis: number): Tensor {
-  return calledBy(concatenate, () => {
-    const inputs = tensors.map((tensor) => toTensor("concatenate", tensor));
+export function concatenate(tensors: readonly TensorLike[], axis: number): Tensor;
+export function concatenate(tensors: readonly TensorLike[], axis: number, ...surplus: unknown[]): Tensor {
+  return calledBy(concatenate, surplus, () => {
+    listOf("concatenate", tensors, "an array of tensors", () => true);
+    const inputs = Array.from(tensors, (tensor) => toTensor("concatenate", tensor));
     const [first] = inputs;
     if (first === undefined) {
       throw new VaeError({ code: "argument", operation: "concatenate", expected: "at least one tensor", received: "none" });
@@ -329,8 +347,19 @@ export function concatenate(tensors: readonly TensorLike[], axis: number): Tenso
 }
 
 /** x with `[before, after]` elements of a value added on each axis; float32. */
-export function pad(x: TensorLike, amounts: readonly (readonly [before: number, after: number])[], value = 0): Tensor {
-  return calledBy(pad, () => {
+export function pad(x: TensorLike, amounts: readonly (readonly [before: number, after: number])[], value?: number): Tensor;
+export function pad(
+  x: TensorLike,
+  amounts: readonly (readonly [before: number, after: number])[],
+  value = 0,
+  ...surplus: unknown[]
+): Tensor {
+  return calledBy(pad, surplus, () => {
+    const isPair = (pair: unknown): boolean => isArray(pair) && pair.length === 2;
+    listOf("pad", amounts, "a pair [before, after] for every axis", isPair);
+    if (typeof value !== "number") {
+      throw new VaeError({ code: "argument", operation: "pad", expected: "a number to pad with", received: describe(value) });
+    }
     const before = Object.freeze(amounts.map(([amount]) => amount));
     const after = Object.freeze(amounts.map(([, amount]) => amount));
     return makeNode(movementRows.pad, [toTensor("pad", x)], { before, after, value });

@@ -38,10 +38,10 @@ export type OpName = keyof typeof ops;
 
 const rows: { readonly [Name in OpName]: OpRow } = ops;
 
-/** The row of an op, by name; a name that the table lacks is a "plan" error. */
+/** The row of an op, by name; VaeError `"argument"` for a name that the table lacks. */
 export function rowOf(op: string): OpRow {
-  if (!Object.hasOwn(rows, op)) {
-    throw new VaeError({ code: "plan", operation: "graph", expected: "an op of the table", received: describe(op) });
+  if (typeof op !== "string" || !Object.hasOwn(rows, op)) {
+    throw new VaeError({ code: "argument", operation: "graph", expected: 'the name of an op, such as "add"', received: describe(op) });
   }
   return rows[op as OpName];
 }

@@ -85,8 +85,9 @@ function windowsOf(images: Tensor, [height, width]: readonly [WindowAxis, Window
  * maxPool2d(x, 3, { stride: 2, padding: "same" });
  * ```
  */
-export function maxPool2d(x: TensorLike, size: number | Pair, options: PoolOptions = {}): Tensor {
-  return calledBy(maxPool2d, () => {
+export function maxPool2d(x: TensorLike, size: number | Pair, options?: PoolOptions): Tensor;
+export function maxPool2d(x: TensorLike, size: number | Pair, options: PoolOptions = {}, ...surplus: unknown[]): Tensor {
+  return calledBy(maxPool2d, surplus, () => {
     const images = imageOf("maxPool2d", x);
     const axes = windowsOver("maxPool2d", images, size, options);
     return max(windowsOf(images, axes, -Infinity), { axes: [3, 4] });
@@ -105,8 +106,9 @@ function pixelCounts({ size, kernel, stride, before, output }: WindowAxis): numb
  * The average of each window's pixels, channel by channel, as {@link maxPool2d}. Padding does not count: at the border it is the
  * average of the pixels that are there.
  */
-export function averagePool2d(x: TensorLike, size: number | Pair, options: PoolOptions = {}): Tensor {
-  return calledBy(averagePool2d, () => {
+export function averagePool2d(x: TensorLike, size: number | Pair, options?: PoolOptions): Tensor;
+export function averagePool2d(x: TensorLike, size: number | Pair, options: PoolOptions = {}, ...surplus: unknown[]): Tensor {
+  return calledBy(averagePool2d, surplus, () => {
     const images = imageOf("averagePool2d", x);
     const [height, width] = windowsOver("averagePool2d", images, size, options);
     const total = sum(windowsOf(images, [height, width], 0), { axes: [3, 4] });
@@ -128,8 +130,9 @@ function factorsOf(operation: string, factor: number | Pair): Pair {
  *
  * @param factor one whole number or [vertical, horizontal]
  */
-export function upsampleNearest2d(x: TensorLike, factor: number | Pair): Tensor {
-  return calledBy(upsampleNearest2d, () => {
+export function upsampleNearest2d(x: TensorLike, factor: number | Pair): Tensor;
+export function upsampleNearest2d(x: TensorLike, factor: number | Pair, ...surplus: unknown[]): Tensor {
+  return calledBy(upsampleNearest2d, surplus, () => {
     const images = imageOf("upsampleNearest2d", x);
     const [down, across] = factorsOf("upsampleNearest2d", factor);
     const [batch, height, width, channels] = images.shape as readonly [number, number, number, number];
@@ -176,8 +179,9 @@ function interpolated(x: Tensor, axis: number, factor: number): Tensor {
  *
  * @param factor one whole number or [vertical, horizontal]
  */
-export function upsampleBilinear2d(x: TensorLike, factor: number | Pair): Tensor {
-  return calledBy(upsampleBilinear2d, () => {
+export function upsampleBilinear2d(x: TensorLike, factor: number | Pair): Tensor;
+export function upsampleBilinear2d(x: TensorLike, factor: number | Pair, ...surplus: unknown[]): Tensor {
+  return calledBy(upsampleBilinear2d, surplus, () => {
     const images = imageOf("upsampleBilinear2d", x);
     const [down, across] = factorsOf("upsampleBilinear2d", factor);
     return interpolated(interpolated(images, 1, down), 2, across);

@@ -1,4 +1,5 @@
 import { describe, VaeError } from "../errors.js";
+import { isArray } from "./kinds.js";
 import { showType } from "./table.js";
 import { type Attributes, isTensor, type Tensor, topological } from "./tensor.js";
 
@@ -17,7 +18,7 @@ import { type Attributes, isTensor, type Tensor, topological } from "./tensor.js
  */
 export function print(outputs: Tensor | readonly Tensor[]): string {
   const wanted: readonly Tensor[] = isTensor(outputs) ? [outputs] : outputs;
-  if (!Array.isArray(wanted) || !wanted.every(isTensor)) {
+  if (!isArray(wanted) || !Array.from(wanted).every(isTensor)) {
     throw new VaeError({ code: "argument", operation: "print", expected: "a tensor or an array of tensors", received: describe(outputs) });
   }
   const order = topological(wanted);

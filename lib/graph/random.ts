@@ -71,8 +71,9 @@ export const randomRows: Rows<RandomSignatures> = {
  * @param stream from 0 to 2³¹ − 1; those above are what the parts of a model draw from, so that no draw of yours equals one of
  *   theirs. Where you are handed a noise source, ask it instead: its draws differ from all others
  */
-export function uniform(shape: Shape, stream: number): Tensor {
-  return calledBy(uniform, () => {
+export function uniform(shape: Shape, stream: number): Tensor;
+export function uniform(shape: Shape, stream: number, ...surplus: unknown[]): Tensor {
+  return calledBy(uniform, surplus, () => {
     checkUsersStream("uniform", stream);
     return drawUniform(shape, stream);
   });
@@ -86,8 +87,9 @@ export function uniform(shape: Shape, stream: number): Tensor {
  * const z = add(mean, multiply(standardDeviation, normal(mean.shape, 0)));
  * ```
  */
-export function normal(shape: Shape, stream: number): Tensor {
-  return calledBy(normal, () => {
+export function normal(shape: Shape, stream: number): Tensor;
+export function normal(shape: Shape, stream: number, ...surplus: unknown[]): Tensor {
+  return calledBy(normal, surplus, () => {
     checkUsersStream("normal", stream);
     return drawNormal(shape, stream);
   });
@@ -108,9 +110,10 @@ export function drawNormal(shape: Shape, stream: number): Tensor {
  * order of its own in every epoch when shuffled. Every row comes once per epoch and every batch has the same size. The stream is
  * one that {@link uniform} takes, and no draw's.
  */
-export function shuffledIndices(options: BatchAttributes): Tensor {
-  return calledBy(shuffledIndices, () => {
-    const { rows, batch, shuffle, stream } = checkOptions("shuffledIndices", options, ["rows", "batch", "shuffle", "stream"]);
+export function shuffledIndices(options: BatchAttributes): Tensor;
+export function shuffledIndices(options: BatchAttributes, ...surplus: unknown[]): Tensor {
+  return calledBy(shuffledIndices, surplus, () => {
+    const { rows, batch, shuffle, stream } = checkOptions("shuffledIndices", options, ["rows", "batch", "shuffle", "stream"], ["shuffle"]);
     checkUsersStream("shuffledIndices", stream);
     return drawIndices({ rows, batch, shuffle, stream });
   });

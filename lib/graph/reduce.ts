@@ -95,7 +95,7 @@ export const reduceRows: Rows<ReduceSignatures> = {
 
 /** The axes that a reduction's options name, counted from 0. */
 export function reducedAxes(name: string, x: Tensor, options: ReduceOptions): readonly number[] {
-  const { axes } = checkOptions(name, options, ["axes", "keepDimensions"]);
+  const { axes } = checkOptions(name, options, ["axes", "keepDimensions"], ["keepDimensions"]);
   return normalizeAxes(name, axes, x.shape);
 }
 
@@ -118,11 +118,13 @@ function reduce(name: "sum" | "max", x: TensorLike, options: ReduceOptions): Ten
  * sum(x, { axes: 1, keepDimensions: true });   // [128, 784] -> [128, 1]
  * ```
  */
-export function sum(x: TensorLike, options: ReduceOptions = {}): Tensor {
-  return calledBy(sum, () => reduce("sum", x, options));
+export function sum(x: TensorLike, options?: ReduceOptions): Tensor;
+export function sum(x: TensorLike, options: ReduceOptions = {}, ...surplus: unknown[]): Tensor {
+  return calledBy(sum, surplus, () => reduce("sum", x, options));
 }
 
 /** The maximum over axes, as in {@link sum}. Elements that tie for it share its gradient evenly. */
-export function max(x: TensorLike, options: ReduceOptions = {}): Tensor {
-  return calledBy(max, () => reduce("max", x, options));
+export function max(x: TensorLike, options?: ReduceOptions): Tensor;
+export function max(x: TensorLike, options: ReduceOptions = {}, ...surplus: unknown[]): Tensor {
+  return calledBy(max, surplus, () => reduce("max", x, options));
 }

@@ -1,4 +1,5 @@
 import { describe, VaeError } from "../errors.js";
+import { isArray } from "./kinds.js";
 import { type Shape, showShape, type TensorType } from "./tensor.js";
 
 /**
@@ -27,8 +28,11 @@ export function broadcastShapes(operation: string, shapes: readonly Shape[]): Sh
 /** Axes as sorted whole numbers of 0 and more; all axes when left out. Negative ones count from the last. */
 export function normalizeAxes(operation: string, axes: number | readonly number[] | undefined, shape: Shape): readonly number[] {
   if (axes === undefined) return shape.map((_, axis) => axis);
-  const given: readonly number[] = Array.isArray(axes) ? axes : [axes];
-  const normalized = given.map((axis) => normalizeAxis(operation, axis, shape)).sort((a, b) => a - b);
+  const given: readonly number[] = isArray(axes) ? axes : [axes];
+  // Array.from() shows the holes of a sparse array, which map() passes over.
+  const normalized = Array.from(given)
+    .map((axis) => normalizeAxis(operation, axis, shape))
+    .sort((a, b) => a - b);
   if (new Set(normalized).size !== normalized.length) {
     throw new VaeError({ code: "argument", operation, expected: "each axis once", received: showShape(given) });
   }

@@ -38,16 +38,18 @@ function shifted(operation: string, x: TensorLike, options: ClassAxis) {
  * exp(x) / Σ exp(x) along an axis, shifted by the maximum so that nothing overflows. An x of -infinity gets probability 0;
  * where every x is -infinity, all get 0, with a gradient of 0.
  */
-export function softmax(x: TensorLike, options: ClassAxis = {}): Tensor {
-  return calledBy(softmax, () => {
+export function softmax(x: TensorLike, options?: ClassAxis): Tensor;
+export function softmax(x: TensorLike, options: ClassAxis = {}, ...surplus: unknown[]): Tensor {
+  return calledBy(softmax, surplus, () => {
     const { exponential, total } = shifted("softmax", x, options);
     return divide(exponential, total);
   });
 }
 
 /** The logarithm of {@link softmax}, exact where the probability is too small for a float32. */
-export function logSoftmax(x: TensorLike, options: ClassAxis = {}): Tensor {
-  return calledBy(logSoftmax, () => {
+export function logSoftmax(x: TensorLike, options?: ClassAxis): Tensor;
+export function logSoftmax(x: TensorLike, options: ClassAxis = {}, ...surplus: unknown[]): Tensor {
+  return calledBy(logSoftmax, surplus, () => {
     const { difference, total } = shifted("logSoftmax", x, options);
     return subtract(difference, log(total));
   });
@@ -58,8 +60,9 @@ export function logSoftmax(x: TensorLike, options: ClassAxis = {}): Tensor {
  *
  * @param indices int32
  */
-export function oneHot(indices: TensorLike, depth: number): Tensor {
-  return calledBy(oneHot, () => {
+export function oneHot(indices: TensorLike, depth: number): Tensor;
+export function oneHot(indices: TensorLike, depth: number, ...surplus: unknown[]): Tensor {
+  return calledBy(oneHot, surplus, () => {
     const tensor = toTensor("oneHot", indices);
     checkIndices("oneHot", tensor);
     checkWhole("oneHot", "depth", depth, 1, 2 ** 24); // float32 counts exactly up to there
@@ -81,8 +84,9 @@ function checkIndices(operation: string, indices: Tensor): void {
  * embedding(state("embedding", [10, 32]), labels); // labels [128]: [128, 32]
  * ```
  */
-export function embedding(table: TensorLike, indices: TensorLike): Tensor {
-  return calledBy(embedding, () => {
+export function embedding(table: TensorLike, indices: TensorLike): Tensor;
+export function embedding(table: TensorLike, indices: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(embedding, surplus, () => {
     const [rows, places] = [toTensor("embedding", table), toTensor("embedding", indices)];
     checkIndices("embedding", places);
     if (rows.shape.length !== 2) {
@@ -104,8 +108,9 @@ export function embedding(table: TensorLike, indices: TensorLike): Tensor {
  * const loss = mean(crossEntropy(logits, labels)); // logits [128, 10], labels int32 [128]
  * ```
  */
-export function crossEntropy(logits: TensorLike, target: TensorLike): Tensor {
-  return calledBy(crossEntropy, () => {
+export function crossEntropy(logits: TensorLike, target: TensorLike): Tensor;
+export function crossEntropy(logits: TensorLike, target: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(crossEntropy, surplus, () => {
     const [scores, wanted] = [toTensor("crossEntropy", logits), toTensor("crossEntropy", target)];
     checkTarget(scores, wanted);
     const classes = scores.shape.at(-1)!;

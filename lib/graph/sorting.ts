@@ -119,9 +119,10 @@ function swapped(x: Tensor, axis: number): Tensor {
  * const { values, indices } = sort(scores, { descending: true });
  * ```
  */
-export function sort(x: TensorLike, options: SortOptions = {}): Sorted {
-  return calledBy(sort, () => {
-    const { axis = -1, descending = false } = checkOptions("sort", options, ["axis", "descending"]);
+export function sort(x: TensorLike, options?: SortOptions): Sorted;
+export function sort(x: TensorLike, options: SortOptions = {}, ...surplus: unknown[]): Sorted {
+  return calledBy(sort, surplus, () => {
+    const { axis = -1, descending = false } = checkOptions("sort", options, ["axis", "descending"], ["descending"]);
     const tensor = toTensor("sort", x);
     const along = normalizeAxis("sort", axis, tensor.shape);
     const rows = swapped(tensor, along);
@@ -138,9 +139,10 @@ export function sort(x: TensorLike, options: SortOptions = {}): Sorted {
  *
  * @param options `descending: false` for the k smallest, the smallest first
  */
-export function topK(x: TensorLike, k: number, options: SortOptions = {}): Sorted {
-  return calledBy(topK, () => {
-    const { axis = -1, descending = true } = checkOptions("topK", options, ["axis", "descending"]);
+export function topK(x: TensorLike, k: number, options?: SortOptions): Sorted;
+export function topK(x: TensorLike, k: number, options: SortOptions = {}, ...surplus: unknown[]): Sorted {
+  return calledBy(topK, surplus, () => {
+    const { axis = -1, descending = true } = checkOptions("topK", options, ["axis", "descending"], ["descending"]);
     const tensor = toTensor("topK", x);
     const along = normalizeAxis("topK", axis, tensor.shape);
     checkWhole("topK", `k, of ${showShape(tensor.shape)} along axis ${along},`, k, 1, tensor.shape[along]!);

@@ -1,4 +1,6 @@
 import { describe, VaeError } from "../errors.js";
+import { noMore } from "./arguments.js";
+import { isArray } from "./kinds.js";
 import { type Attributes, makeTensor, type Shape, showShape, type Tensor, type TensorType } from "./tensor.js";
 
 /** The kind of work that an op is; the compiler lowers family by family. */
@@ -110,9 +112,16 @@ export function makeNode<Inputs extends Many, Told extends Attributes>(
   return makeTensor(row.name, inputs, attributes, row.type(inputs, attributes, requested));
 }
 
-/** Runs `body`; a VaeError from it points at the line that called `caller`, which is the user's own. */
-export function calledBy<Result>(caller: (...inputs: never[]) => unknown, body: () => Result): Result {
+/**
+ * Runs `body`; a VaeError from it points at the line that called `caller`, which is the user's own.
+ *
+ * @param surplus what stood behind the last argument of the call: an error, for it would be ignored
+ */
+export function calledBy<Result>(caller: (...inputs: never[]) => unknown, surplus: readonly unknown[], body: () => Result): Result {
   try {
+    // What map and reduce hand to a function beside its operands: `tensors.map(exp)`, `tensors.reduce(add)`.
+    const isCallback = surplus.length === 2 && typeof surplus[0] === "number" && isArray(surplus[1]);
+    if (!isCallback) noMore(caller.name, surplus);
     return body();
   } catch (error) {
     if (error instanceof VaeError) Error.captureStackTrace(error, caller);

@@ -1,4 +1,5 @@
 import { describe, VaeError } from "../errors.js";
+import { isArray } from "./kinds.js";
 
 /** Element types. Arithmetic is float32; int32 holds indices, uint8 holds raw pixels. */
 export type DType = "float32" | "int32" | "uint8";
@@ -75,16 +76,26 @@ export function isTensor(value: unknown): value is Tensor {
 
 /** Number of elements; 1 for a scalar. */
 export function sizeOf(shape: Shape): number {
-  return shape.reduce((product, dimension) => product * dimension, 1);
+  checkArray("sizeOf", shape);
+  let product = 1;
+  for (const dimension of shape) product *= typeof dimension === "number" ? dimension : Number.NaN;
+  return product;
 }
 
 export function sameShape(a: Shape, b: Shape): boolean {
+  checkArray("sameShape", a);
+  checkArray("sameShape", b);
   return a.length === b.length && a.every((dimension, axis) => dimension === b[axis]);
+}
+
+function checkArray(operation: string, shape: Shape): void {
+  if (!isArray(shape))
+    throw new VaeError({ code: "shape", operation, expected: "a shape, an array of numbers", received: describe(shape) });
 }
 
 /** `[128, 784]`, as it stands in messages. */
 export function showShape(shape: Shape): string {
-  const isShape = Array.isArray(shape) && shape.length <= MOST_AXES && shape.every((dimension) => typeof dimension === "number");
+  const isShape = isArray(shape) && shape.length <= MOST_AXES && shape.every((dimension) => typeof dimension === "number");
   return isShape ? `[${shape.join(", ")}]` : describe(shape); // what a caller takes for a shape may be anything
 }
 
@@ -96,13 +107,13 @@ const MOST_AXES = 64;
 
 /** What would be a shape, in words, where the value is none; undefined where it is. */
 export function shapeInstead(value: unknown): string | undefined {
-  if (!Array.isArray(value)) return "a shape, an array of whole numbers of at least 1";
+  if (!isArray(value)) return "a shape, an array of whole numbers of at least 1";
   if (value.length > MOST_AXES) return `a shape of at most ${MOST_AXES} axes`;
   // Array.from() shows the holes of a sparse array, which every() passes over.
-  if (!Array.from(value).every((dimension) => Number.isSafeInteger(dimension) && dimension >= 1)) {
+  if (!Array.from(value as Shape).every((dimension) => Number.isSafeInteger(dimension) && dimension >= 1)) {
     return "a shape of whole numbers of at least 1";
   }
-  return sizeOf(value) > MOST_ELEMENTS ? "a shape of at most 2^40 elements" : undefined;
+  return sizeOf(value as Shape) > MOST_ELEMENTS ? "a shape of at most 2^40 elements" : undefined;
 }
 
 /** Throws unless every dimension is a whole number of at least 1, and their product is one that can be computed with. */
@@ -114,6 +125,9 @@ export function checkShape(operation: string, shape: Shape): void {
 
 /** Every tensor that the outputs need, themselves included, in an order in which inputs come before their users. */
 export function topological(outputs: readonly Tensor[]): Tensor[] {
+  if (!isArray(outputs) || !Array.from(outputs).every(isTensor)) {
+    throw new VaeError({ code: "argument", operation: "topological", expected: "an array of tensors", received: describe(outputs) });
+  }
   const seen = new Set<Tensor>(outputs);
   // A set iterates over what is added meanwhile: a queue without recursion, so that a long graph cannot overflow the stack.
   for (const tensor of seen) for (const input of tensor.inputs) seen.add(input);

@@ -189,8 +189,9 @@ export const triangularRows: Rows<TriangularSignatures> = {
  * The lower triangular L with L Lᵀ = a, for symmetric positive definite a [..., n, n]. Only the lower triangle of `a` is read,
  * and the gradient lies there alone. A matrix that is not positive definite gives NaN.
  */
-export function cholesky(a: TensorLike): Tensor {
-  return calledBy(cholesky, () => makeNode(triangularRows.cholesky, [toTensor("cholesky", a)], {}));
+export function cholesky(a: TensorLike): Tensor;
+export function cholesky(a: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(cholesky, surplus, () => makeNode(triangularRows.cholesky, [toTensor("cholesky", a)], {}));
 }
 
 /**
@@ -203,16 +204,23 @@ export function cholesky(a: TensorLike): Tensor {
  * const x = triangularSolve(l, triangularSolve(l, b), { transpose: true }); // a x = b
  * ```
  */
-export function triangularSolve(l: TensorLike, b: TensorLike, options: { readonly transpose?: boolean | undefined } = {}): Tensor {
-  return calledBy(triangularSolve, () => {
-    const { transpose = false } = checkOptions("triangularSolve", options, ["transpose"]);
+export function triangularSolve(l: TensorLike, b: TensorLike, options?: { readonly transpose?: boolean | undefined }): Tensor;
+export function triangularSolve(
+  l: TensorLike,
+  b: TensorLike,
+  options: { readonly transpose?: boolean | undefined } = {},
+  ...surplus: unknown[]
+): Tensor {
+  return calledBy(triangularSolve, surplus, () => {
+    const { transpose = false } = checkOptions("triangularSolve", options, ["transpose"], ["transpose"]);
     return makeNode(triangularRows.triangular_solve, [toTensor("triangularSolve", l), toTensor("triangularSolve", b)], { transpose });
   });
 }
 
 /** log det a of symmetric positive definite a [..., n, n], as twice the sum of the logarithms of the diagonal of its {@link cholesky}: [...]. */
-export function logDeterminant(a: TensorLike): Tensor {
-  return calledBy(logDeterminant, () => {
+export function logDeterminant(a: TensorLike): Tensor;
+export function logDeterminant(a: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(logDeterminant, surplus, () => {
     const matrix = toTensor("logDeterminant", a);
     checkFloat("logDeterminant", [matrix]);
     checkSquare("logDeterminant", matrix);

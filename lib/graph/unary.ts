@@ -132,96 +132,114 @@ export const unaryRows: Rows<UnarySignatures> = {
   }),
 };
 
-function unary(caller: (x: TensorLike) => Tensor, name: UnaryName, x: TensorLike): Tensor {
-  return calledBy(caller, () => makeNode(unaryRows[name], [toTensor(name, x)], {}));
+function unary(caller: (x: TensorLike) => Tensor, name: UnaryName, x: TensorLike, surplus: readonly unknown[]): Tensor {
+  return calledBy(caller, surplus, () => makeNode(unaryRows[name], [toTensor(name, x)], {}));
 }
 
 /** -x */
-export function negate(x: TensorLike): Tensor {
-  return unary(negate, "negate", x);
+export function negate(x: TensorLike): Tensor;
+export function negate(x: TensorLike, ...surplus: unknown[]): Tensor {
+  return unary(negate, "negate", x, surplus);
 }
 
 /** |x|. The derivative at 0 is 0. */
-export function absolute(x: TensorLike): Tensor {
-  return unary(absolute, "absolute", x);
+export function absolute(x: TensorLike): Tensor;
+export function absolute(x: TensorLike, ...surplus: unknown[]): Tensor {
+  return unary(absolute, "absolute", x, surplus);
 }
 
 /** -1, 0 or 1. Its derivative is zero everywhere. */
-export function sign(x: TensorLike): Tensor {
-  return unary(sign, "sign", x);
+export function sign(x: TensorLike): Tensor;
+export function sign(x: TensorLike, ...surplus: unknown[]): Tensor {
+  return unary(sign, "sign", x, surplus);
 }
 
 /** 1 / x */
-export function reciprocal(x: TensorLike): Tensor {
-  return unary(reciprocal, "reciprocal", x);
+export function reciprocal(x: TensorLike): Tensor;
+export function reciprocal(x: TensorLike, ...surplus: unknown[]): Tensor {
+  return unary(reciprocal, "reciprocal", x, surplus);
 }
 
 /** x² */
-export function square(x: TensorLike): Tensor {
-  return unary(square, "square", x);
+export function square(x: TensorLike): Tensor;
+export function square(x: TensorLike, ...surplus: unknown[]): Tensor {
+  return unary(square, "square", x, surplus);
 }
 
 /** The square root; NaN below 0, and its derivative is infinite at 0. */
-export function sqrt(x: TensorLike): Tensor {
-  return unary(sqrt, "sqrt", x);
+export function sqrt(x: TensorLike): Tensor;
+export function sqrt(x: TensorLike, ...surplus: unknown[]): Tensor {
+  return unary(sqrt, "sqrt", x, surplus);
 }
 
 /** e to the x. */
-export function exp(x: TensorLike): Tensor {
-  return unary(exp, "exp", x);
+export function exp(x: TensorLike): Tensor;
+export function exp(x: TensorLike, ...surplus: unknown[]): Tensor {
+  return unary(exp, "exp", x, surplus);
 }
 
 /** eˣ - 1, exact for small x. */
-export function expm1(x: TensorLike): Tensor {
-  return unary(expm1, "expm1", x);
+export function expm1(x: TensorLike): Tensor;
+export function expm1(x: TensorLike, ...surplus: unknown[]): Tensor {
+  return unary(expm1, "expm1", x, surplus);
 }
 
 /** The natural logarithm; -infinity at 0, NaN below. */
-export function log(x: TensorLike): Tensor {
-  return unary(log, "log", x);
+export function log(x: TensorLike): Tensor;
+export function log(x: TensorLike, ...surplus: unknown[]): Tensor {
+  return unary(log, "log", x, surplus);
 }
 
 /** log(1 + x), exact for small x. */
-export function log1p(x: TensorLike): Tensor {
-  return unary(log1p, "log1p", x);
+export function log1p(x: TensorLike): Tensor;
+export function log1p(x: TensorLike, ...surplus: unknown[]): Tensor {
+  return unary(log1p, "log1p", x, surplus);
 }
 
 /** The hyperbolic tangent. */
-export function tanh(x: TensorLike): Tensor {
-  return unary(tanh, "tanh", x);
+export function tanh(x: TensorLike): Tensor;
+export function tanh(x: TensorLike, ...surplus: unknown[]): Tensor {
+  return unary(tanh, "tanh", x, surplus);
 }
 
 /** 1 / (1 + e⁻ˣ) */
-export function sigmoid(x: TensorLike): Tensor {
-  return unary(sigmoid, "sigmoid", x);
+export function sigmoid(x: TensorLike): Tensor;
+export function sigmoid(x: TensorLike, ...surplus: unknown[]): Tensor {
+  return unary(sigmoid, "sigmoid", x, surplus);
 }
 
 /** log(1 + eˣ), which never overflows. */
-export function softplus(x: TensorLike): Tensor {
-  return unary(softplus, "softplus", x);
+export function softplus(x: TensorLike): Tensor;
+export function softplus(x: TensorLike, ...surplus: unknown[]): Tensor {
+  return unary(softplus, "softplus", x, surplus);
 }
 
 /** max(x, 0). The derivative at 0 is 0. */
-export function relu(x: TensorLike): Tensor {
-  return unary(relu, "relu", x);
+export function relu(x: TensorLike): Tensor;
+export function relu(x: TensorLike, ...surplus: unknown[]): Tensor {
+  return unary(relu, "relu", x, surplus);
 }
 
 /** The largest whole number not above x. Its derivative is zero everywhere. */
-export function floor(x: TensorLike): Tensor {
-  return unary(floor, "floor", x);
+export function floor(x: TensorLike): Tensor;
+export function floor(x: TensorLike, ...surplus: unknown[]): Tensor {
+  return unary(floor, "floor", x, surplus);
 }
 
 /** The sine of x in radians. */
-export function sin(x: TensorLike): Tensor {
-  return unary(sin, "sin", x);
+export function sin(x: TensorLike): Tensor;
+export function sin(x: TensorLike, ...surplus: unknown[]): Tensor {
+  return unary(sin, "sin", x, surplus);
 }
 
 /** The cosine of x in radians. */
-export function cos(x: TensorLike): Tensor {
-  return unary(cos, "cos", x);
+export function cos(x: TensorLike): Tensor;
+export function cos(x: TensorLike, ...surplus: unknown[]): Tensor {
+  return unary(cos, "cos", x, surplus);
 }
 
 /** 1 where x is neither infinite nor NaN, else 0. Exported as `isFinite`. */
-export function finiteMask(x: TensorLike): Tensor {
-  return unary(finiteMask, "is_finite", x);
+export function finiteMask(x: TensorLike): Tensor;
+export function finiteMask(x: TensorLike, ...surplus: unknown[]): Tensor {
+  return unary(finiteMask, "is_finite", x, surplus);
 }

@@ -142,8 +142,9 @@ function stepsOf(operation: string, { stride = 1, dilation = 1 }: WindowSteps): 
  *
  * @throws VaeError "shape" where the kernel does not fit
  */
-export function unfold(x: TensorLike, options: WindowSteps & { readonly kernelSize: Pair }): Tensor {
-  return calledBy(unfold, () => {
+export function unfold(x: TensorLike, options: WindowSteps & { readonly kernelSize: Pair }): Tensor;
+export function unfold(x: TensorLike, options: WindowSteps & { readonly kernelSize: Pair }, ...surplus: unknown[]): Tensor {
+  return calledBy(unfold, surplus, () => {
     checkOptions("unfold", options, ["kernelSize", "stride", "dilation"]);
     const kernelSize = pairOf("unfold", "kernelSize", options.kernelSize);
     return makeNode(windowRows.unfold, [toTensor("unfold", x)], { kernelSize, ...stepsOf("unfold", options) });
@@ -151,8 +152,9 @@ export function unfold(x: TensorLike, options: WindowSteps & { readonly kernelSi
 }
 
 /** The sum of windows [N, OH, OW, kh, kw, C], each at its place: [N, ...inputSize, C]. The derivative of {@link unfold}. */
-export function fold(windows: TensorLike, options: WindowSteps & { readonly inputSize: Pair }): Tensor {
-  return calledBy(fold, () => {
+export function fold(windows: TensorLike, options: WindowSteps & { readonly inputSize: Pair }): Tensor;
+export function fold(windows: TensorLike, options: WindowSteps & { readonly inputSize: Pair }, ...surplus: unknown[]): Tensor {
+  return calledBy(fold, surplus, () => {
     checkOptions("fold", options, ["inputSize", "stride", "dilation"]);
     const inputSize = pairOf("fold", "inputSize", options.inputSize);
     return makeNode(windowRows.fold, [toTensor("fold", windows)], { inputSize, ...stepsOf("fold", options) });

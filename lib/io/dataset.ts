@@ -1,7 +1,7 @@
 import { types } from "node:util";
 import { describe, VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
-import { isFloat32Array, isInt32Array, isUint8Array, typedArrayName } from "../graph/kinds.js";
+import { isArray, isFloat32Array, isInt32Array, isUint8Array, typedArrayName } from "../graph/kinds.js";
 import { checkShape, type Shape, sameShape, shapeInstead, showShape, sizeOf } from "../graph/tensor.js";
 import { isArriving, isAsyncIterable, isIterable, type ReadLimits, readBatches, readBatchesAtOnce } from "./arrival.js";
 import { type BytesMeaning, withRawAsFloats } from "./bytes.js";
@@ -81,9 +81,9 @@ export function toDataset(source: DataSource, rowShape: Shape, operation: string
 export function toDataset(source: DataSource, rowShape: Shape, operation: string, limits: ReadLimits = {}): Dataset | Promise<Dataset> {
   checkShape(operation, rowShape);
   if (isFloat32Array(source) || isUint8Array(source)) return fromValues(source, rowShape, operation);
-  if (Array.isArray(source)) {
+  if (isArray(source)) {
     const collector = new RowCollector(rowShape, operation, { maxRows: Number.POSITIVE_INFINITY });
-    collector.add(source);
+    collector.add(source as Batch);
     return { ...collector.finish(), name: "array" };
   }
   if (isDataset(source)) return fromDataset(source, rowShape, operation);
@@ -133,6 +133,9 @@ export function checkDataset(dataset: Dataset, operation: string): void {
     throw new VaeError({ code: "argument", operation, expected: "a Dataset, as datasets.* load it", received: describe(dataset) });
   }
   const { data, rows, shape, labels, bytes, name = UNNAMED } = dataset;
+  if (typeof name !== "string") {
+    throw new VaeError({ code: "argument", operation, expected: "the name of a Dataset to be a string", received: describe(name) });
+  }
   if (!(isFloat32Array(data) || isUint8Array(data))) throw notValues(data, `the data of ${name}`, operation);
   checkAttached(operation, data, name);
   if (shapeInstead(shape) !== undefined) {

@@ -1,14 +1,18 @@
 // Optimizers as plain data and graph updates on state: an optimizer's step is part of the training step's plan.
+import { describe, VaeError } from "../errors.js";
 import type { Fields } from "../graph/arguments.js";
 import {
   add,
   constant,
   divide,
   expm1,
+  isTensor,
   minimum,
   multiply,
   negate,
   type Shape,
+  sameShape,
+  showShape,
   sqrt,
   square,
   subtract,
@@ -16,6 +20,7 @@ import {
   type Tensor,
   type TensorLike,
 } from "../graph/index.js";
+import { isArray } from "../graph/kinds.js";
 import { parseScheduled, type Schedule, scheduledValue } from "./schedules.js";
 import { type Behaviour, Registry, type Tagged } from "./tagged.js";
 
@@ -65,7 +70,14 @@ export function parseOptimizer(value: unknown, operation: string): Optimizer {
 
 /** What an optimizer keeps for every parameter, by name. */
 export function slotNames(optimizer: Optimizer): readonly string[] {
-  return optimizers.of(optimizer).slots(optimizer);
+  const names: unknown = optimizers.of(optimizer).slots(optimizer);
+  const isName = (name: unknown): boolean => typeof name === "string" && name !== "" && !name.includes("/");
+  if (isArray(names) && Array.from(names).every(isName) && new Set(names).size === names.length) return names as readonly string[];
+  throw wrongResult(optimizer, 'slots to give an array of different names, without "/"', names);
+}
+
+function wrongResult({ kind }: Optimizer, expected: string, received: unknown): VaeError {
+  return new VaeError({ code: "argument", operation: `optimizer ${kind}`, expected, received: describe(received) });
 }
 
 /** A parameter with its gradient. */
@@ -91,13 +103,19 @@ export function optimizerUpdates(
   scheduleStep: Tensor = step,
 ): (readonly [state: Tensor, next: Tensor])[] {
   const behaviour = optimizers.of(optimizer);
-  const next = behaviour.begin(optimizer, step, scheduleStep);
-  const names = behaviour.slots(optimizer);
+  const next: unknown = behaviour.begin(optimizer, step, scheduleStep);
+  if (typeof next !== "function") throw wrongResult(optimizer, "begin to give a function of a parameter, its gradient and its slots", next);
+  const names = slotNames(optimizer);
   const scale = optimizer.clipNorm === undefined ? undefined : clipScale(gradients, optimizer.clipNorm);
   return gradients.flatMap(({ name, parameter, gradient }) => {
     const slots = Object.fromEntries(names.map((slotName) => [slotName, slot(name, slotName, parameter.shape)]));
-    const result = next(parameter, scale === undefined ? gradient : multiply(gradient, scale), slots);
-    return [[parameter, result.parameter], ...names.map((slotName) => [slots[slotName]!, result.slots[slotName]!] as const)] as const;
+    const result: unknown = next(parameter, scale === undefined ? gradient : multiply(gradient, scale), slots);
+    const { parameter: moved, slots: kept = {} } = Object(result) as OptimizerStep;
+    for (const [what, value] of [["parameter", moved] as const, ...names.map((slotName) => [slotName, kept[slotName]] as const)]) {
+      if (isTensor(value) && value.dtype === "float32" && sameShape(value.shape, parameter.shape)) continue;
+      throw wrongResult(optimizer, `the next ${what} of "${name}", a tensor ${showShape(parameter.shape)}`, value ?? result);
+    }
+    return [[parameter, moved], ...names.map((slotName) => [slots[slotName]!, kept[slotName]!] as const)] as const;
   });
 }
 

@@ -1,4 +1,5 @@
 import { describe, VaeError } from "../errors.js";
+import { isRecord } from "../graph/arguments.js";
 import { broadcastTo, constant, multiply, normal, type Shape, subtract, type Tensor, uniform } from "../graph/index.js";
 import { checkShape } from "../graph/tensor.js";
 
@@ -60,7 +61,15 @@ export function nameParameters(
   specs: Readonly<Record<string, ParameterSpec>> = {},
   operation: string,
 ): readonly NamedParameter[] {
+  if (!isRecord(specs)) {
+    const expected = "parameters to give an object { name: { shape, initializer } }";
+    throw new VaeError({ code: "argument", operation, expected, received: describe(specs) });
+  }
   return Object.entries(specs).map(([parameter, spec]) => {
+    if (!isRecord(spec) || !initializers.some((name) => name === spec.initializer)) {
+      const expected = `the parameter ${describe(parameter)} as { shape, initializer }, the initializer one of ${initializers.join(", ")}`;
+      throw new VaeError({ code: "argument", operation, expected, received: describe(spec) });
+    }
     checkShape(`${operation} ${parameter}`, spec.shape);
     if (!parameter.includes("/")) return { ...spec, name: `${owner}.${parameter}` };
     const expected = 'the name of a parameter without "/"';

@@ -2,6 +2,7 @@
 import { VaeError } from "../errors.js";
 import type { Fields } from "../graph/arguments.js";
 import { add, type Shape, sameShape, showShape, type Tensor } from "../graph/index.js";
+import { isArray } from "../graph/kinds.js";
 import { type Activation, activate, activations } from "./activations.js";
 import type { LayerContext } from "./context.js";
 import { defineLayer, type Layer, layers } from "./layer.js";
@@ -10,7 +11,7 @@ import { applyStack, inferStack } from "./stack.js";
 
 function parseList(options: Fields, name: string): readonly Layer[] {
   const list = options.raw(name);
-  if (!Array.isArray(list)) throw options.wrong(name, "an array of layers", "put the layers into an array: [dense(64), dense(32)]");
+  if (!isArray(list)) throw options.wrong(name, "an array of layers", "put the layers into an array: [dense(64), dense(32)]");
   // Not map(), which passes over the holes of a sparse array.
   return Array.from(list, (layer, index) => layers.parse(layer, `${options.operation} ${name}[${index}]`));
 }

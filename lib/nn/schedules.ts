@@ -1,5 +1,6 @@
 // Numbers that change with the step: learning rates and KL weights. A schedule is plain data; its formula is a graph of
 // the step counter, so it is evaluated natively on every step and nothing is recompiled.
+import { describe, VaeError } from "../errors.js";
 import { type Fields, isRecord, type NumberBounds } from "../graph/arguments.js";
 import {
   add,
@@ -8,9 +9,11 @@ import {
   divide,
   exp,
   floor,
+  isTensor,
   less,
   minimum,
   multiply,
+  showShape,
   subtract,
   type Tensor,
   where,
@@ -35,7 +38,11 @@ export function defineSchedule<S extends Schedule>(kind: string, behaviour: Sche
 
 /** A number or schedule as a scalar tensor at `step`. */
 export function scheduledValue(value: number | Schedule, step: Tensor): Tensor {
-  return typeof value === "number" ? constantTensor(value) : schedules.of(value).value(value, step);
+  if (typeof value === "number") return constantTensor(value);
+  const result: unknown = schedules.of(value).value(value, step);
+  if (isTensor(result) && result.dtype === "float32" && result.shape.length === 0) return result;
+  const received = isTensor(result) ? `a tensor ${showShape(result.shape)}` : describe(result);
+  throw new VaeError({ code: "argument", operation: `schedule ${value.kind}`, expected: "value to give a scalar tensor", received });
 }
 
 /** Reads an option that is a number of at least 0 or a schedule. */

@@ -1,6 +1,6 @@
 import { describe, VaeError, withArticle } from "../errors.js";
 import { Fields, isRecord, noMore, notOptions, suggestion } from "../graph/arguments.js";
-import { isPromise } from "../graph/kinds.js";
+import { isArray, isPromise } from "../graph/kinds.js";
 
 /**
  * A frozen piece of plain data that says what something is: a layer, an optimizer, a likelihood. What it does is looked
@@ -205,7 +205,7 @@ const plain = new WeakSet<object>();
  */
 export function freezePlain(value: unknown, operation: string, place = "", depth = 0): unknown {
   if (value === null || typeof value === "string" || typeof value === "boolean" || Number.isFinite(value)) return value;
-  const known = (Array.isArray(value) || isRecord(value)) && depth <= DEEPEST;
+  const known = (isArray(value) || isRecord(value)) && depth <= DEEPEST;
   if (!known) {
     throw new VaeError({
       code: "argument",

@@ -2,6 +2,7 @@
 import { VaeError } from "../errors.js";
 import type { Fields } from "../graph/arguments.js";
 import { type PaddingOption, type Pair, type Shape, showShape, sizeOf } from "../graph/index.js";
+import { isArray } from "../graph/kinds.js";
 
 /** One whole number for both axes of an image, or [vertical, horizontal]. */
 export type Sizes = number | Pair;
@@ -20,8 +21,8 @@ function isWhole(value: unknown, minimum: number): value is number {
 export function parseSizes(options: Fields, name: string, axes: AxisCount, fallback?: number): Sizes {
   const value = options.given(name, fallback);
   if (isWhole(value, 1)) return value;
-  if (axes === 2 && Array.isArray(value) && value.length === 2 && value.every((size) => isWhole(size, 1))) {
-    const [height, width] = value as [number, number];
+  if (axes === 2 && isArray(value) && value.length === 2 && Array.from(value).every((size) => isWhole(size, 1))) {
+    const [height, width] = value as readonly [number, number];
     return height === width ? height : [height, width];
   }
   const nearest =
@@ -33,10 +34,11 @@ export function parseSizes(options: Fields, name: string, axes: AxisCount, fallb
 export function parsePadding(options: Fields, axes: AxisCount, fallback: "same" | "valid"): PaddingOption | Pair {
   const value = options.given("padding", fallback);
   if (value === "same" || value === "valid" || isWhole(value, 0)) return value;
-  const isPair = (pair: unknown): pair is Pair => Array.isArray(pair) && pair.length === 2 && pair.every((amount) => isWhole(amount, 0));
+  const isPair = (pair: unknown): pair is Pair =>
+    isArray(pair) && pair.length === 2 && Array.from(pair).every((amount) => isWhole(amount, 0));
   if (axes === 1 && isPair(value)) return [value[0], value[1]];
-  if (axes === 2 && Array.isArray(value) && value.length === 2 && value.every(isPair)) {
-    return value.map(([before, after]) => [before, after] as const);
+  if (axes === 2 && isArray(value) && value.length === 2 && Array.from(value).every(isPair)) {
+    return (value as readonly Pair[]).map(([before, after]) => [before, after] as const);
   }
   const pairs = axes === 1 ? "[left, right]" : "[[top, bottom], [left, right]]";
   throw options.wrong("padding", `"same", "valid", a whole number of at least 0 or ${pairs}`);

@@ -65,7 +65,7 @@ export function distributionFunctions(plans: Plans): DistributionFunctions {
     if (typeof noise === "number" || toNdArray("reparameterize", noise)) {
       return plans.run({ ...shared, arguments: [mean, logVariance, noise] }) as Promise<NdArray>;
     }
-    const draw = calledBy(reparameterize, () => checkOptions(shared.operation, noise as Draw, drawOptions));
+    const draw = calledBy(reparameterize, [], () => checkOptions(shared.operation, noise as Draw, drawOptions));
     return plans.run({ ...shared, arguments: [mean, logVariance, { stream: draw.stream ?? 0 }], draw }) as Promise<NdArray>;
   };
   const gaussianKl: DistributionFunctions["gaussianKl"] = async (...inputs) =>

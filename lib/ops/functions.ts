@@ -228,14 +228,14 @@ function checkIndices(operation: string, indexed: Indexed | undefined): void {
 function drawingFunctions(plans: Plans): DrawingFunctions {
   const noise = (operation: string, build: Graph["uniform"]) => {
     const drawn = async (shape: graph.Shape, draw: Draw = {}): Promise<NdArray> => {
-      const { stream = 0 } = calledBy(drawn, () => checkOptions(operation, draw, drawOptions));
+      const { stream = 0 } = calledBy(drawn, [], () => checkOptions(operation, draw, drawOptions));
       return plans.run({ operation, caller: drawn, arguments: [shape, stream], build, draw }) as Promise<NdArray>;
     };
     return drawn;
   };
   const shuffledIndices: DrawingFunctions["shuffledIndices"] = async (options) => {
     const operation = "shuffledIndices";
-    calledBy(shuffledIndices, () => checkOptions(operation, options, ["rows", "batch", "shuffle", ...drawOptions]));
+    calledBy(shuffledIndices, [], () => checkOptions(operation, options, ["rows", "batch", "shuffle", ...drawOptions]));
     const { rows, batch, shuffle = true, stream = 0, ...draw } = options;
     const inputs = [{ rows, batch, shuffle, stream }];
     const call = { operation, caller: shuffledIndices, arguments: inputs, build: graph.shuffledIndices, draw };

@@ -1,6 +1,6 @@
 import { describe, VaeError } from "../errors.js";
-import { checkAttached } from "../graph/arguments.js";
-import { isFloat32Array, isInt32Array, isUint8Array } from "../graph/kinds.js";
+import { checkAttached, listOf } from "../graph/arguments.js";
+import { isArray, isFloat32Array, isInt32Array, isUint8Array } from "../graph/kinds.js";
 import { checkShape, isTensor, type Shape, showShape, sizeOf } from "../graph/tensor.js";
 import type { HostArray } from "../runtime/native.js";
 
@@ -30,9 +30,13 @@ export type Operand<Data extends HostArray = HostArray> = NdArray<Data> | Data |
 export function ndarray(data: readonly number[], shape?: Shape): NdArray;
 export function ndarray<Data extends HostArray>(data: Data, shape?: Shape): NdArray<Data>;
 export function ndarray(data: HostArray | readonly number[], shape?: Shape): NdArray<HostArray> {
-  const array = Array.isArray(data) ? Float32Array.from(data) : (data as HostArray);
+  const array = isArray(data) ? Float32Array.from(listOf("ndarray", data, "an array of numbers", isNumber)) : (data as HostArray);
   checkArray("ndarray", array, shape ?? [Math.max(1, array?.length ?? 0)]);
   return Object.freeze({ data: array, shape: Object.freeze([...(shape ?? [array.length])]) });
+}
+
+function isNumber(value: unknown): value is number {
+  return typeof value === "number";
 }
 
 /** The operand as data and shape, checked; undefined for what is not an array: a number, an option. */
@@ -43,6 +47,7 @@ export function toNdArray(operation: string, value: unknown): NdArray<HostArray>
     return { data: vector, shape: [vector.length] };
   }
   if (typeof value !== "object" || value === null) return undefined;
+  const isArrayLike = attempt(operation, value, () => !Array.isArray(value) && "data" in value && "shape" in value);
   if (isTensor(value)) {
     throw new VaeError({
       code: "argument",
@@ -52,10 +57,19 @@ export function toNdArray(operation: string, value: unknown): NdArray<HostArray>
       hint: "functions of tensors are in node-vae/graph",
     });
   }
-  if (!("data" in value && "shape" in value)) return undefined;
+  if (!isArrayLike) return undefined;
   const array = value as NdArray<HostArray>;
   checkArray(operation, array.data, array.shape);
   return array;
+}
+
+/** Looks at a caller's object, whose traps may throw, as those of a proxy that was revoked do. */
+function attempt<T>(operation: string, value: object, look: () => T): T {
+  try {
+    return look();
+  } catch (cause) {
+    throw new VaeError({ code: "argument", operation, expected: "arrays, numbers and plain options", received: describe(value), cause });
+  }
 }
 
 function checkArray(operation: string, data: unknown, shape: Shape): void {

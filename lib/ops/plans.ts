@@ -1,7 +1,7 @@
 // One-op plans, compiled at the first call of a kind and kept for the next: an op is a graph of one function on inputs of
 // the call's types, and runs through the same compiler, session and kernels as a training step.
-import { VaeError } from "../errors.js";
-import { checkOptions } from "../graph/arguments.js";
+import { describe, VaeError } from "../errors.js";
+import { checkOptions, isRecord } from "../graph/arguments.js";
 import { cast } from "../graph/identity.js";
 import { input } from "../graph/leaves.js";
 import { calledBy, checkWhole } from "../graph/table.js";
@@ -104,7 +104,7 @@ export class Plans {
   async runParts<Name extends string>(call: OpCall<Parts<Name>>): Promise<{ readonly [Part in Name]: NdArray<HostArray> }> {
     const { operation } = call;
     const { seed = 0, step = 0 } = call.draw ?? {};
-    const [plan, arrays] = calledBy(call.caller, () => {
+    const [plan, arrays] = calledBy(call.caller, [], () => {
       this.#check(operation);
       checkWhole(operation, "the seed", seed, 0);
       checkWhole(operation, "the step", step, 0);
@@ -204,17 +204,27 @@ function build(call: OpCall<Parts>, enter: (tensor: Tensor) => Tensor): Parts {
 }
 
 /** All that a plan depends on, as text: types of arrays, and everything else by value. Collects the arrays in `found`. */
-function keyOf(operation: string, value: unknown, found: NdArray<HostArray>[]): string {
+function keyOf(operation: string, value: unknown, found: NdArray<HostArray>[], depth = 0): string {
+  if (depth > DEEPEST) throw unsuitable(operation, `a value nested more than ${DEEPEST} deep`);
   const array = toNdArray(operation, value);
   if (array) {
     found.push(array);
     return `${dtypeOf(array.data)}[${array.shape}]`;
   }
-  if (Array.isArray(value)) return `(${value.map((item) => keyOf(operation, item, found)).join()})`;
+  if (Array.isArray(value)) return `(${Array.from(value, (item) => keyOf(operation, item, found, depth + 1)).join()})`;
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value !== "object" || value === null) return Object.is(value, -0) ? "-0" : String(value);
+  // The entries of a Map or an instance are none of its properties: two that differ would look alike here.
+  if (!isRecord(value)) throw unsuitable(operation, describe(value));
   const entries = Object.entries(value).filter(([, item]) => item !== undefined);
-  return `{${entries.map(([name, item]) => `${name}:${keyOf(operation, item, found)}`).join()}}`;
+  return `{${entries.map(([name, item]) => `${JSON.stringify(name)}:${keyOf(operation, item, found, depth + 1)}`).join()}}`;
+}
+
+/** Nothing that an op takes nests deeper: a list of pairs in options. */
+const DEEPEST = 8;
+
+function unsuitable(operation: string, received: string): VaeError {
+  return new VaeError({ code: "argument", operation, expected: "arrays, numbers and plain options", received });
 }
 
 /** From 2²⁴ on float32 skips whole numbers. */

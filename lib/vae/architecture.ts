@@ -1,6 +1,7 @@
 import { describe, VaeError } from "../errors.js";
 import { type Shape, sizeOf } from "../graph/index.js";
 import { isMap } from "../graph/kinds.js";
+import { shapeInstead } from "../graph/tensor.js";
 import { type NamedParameter, nameParameters, type Stack, stackLayers } from "../nn/index.js";
 import type { VaeConfig } from "./config.js";
 import { likelihoods } from "./likelihoods.js";
@@ -25,8 +26,12 @@ export interface Architecture {
 /** Infers shapes, derives the heads and names the parameters; throws `VaeError` where layers do not fit. */
 export function architectureOf(config: VaeConfig): Architecture {
   const { input, latent, posterior, prior, likelihood } = config;
-  const encoder = stackLayers("encoder", config.encoder, input, posteriors.of(posterior).headShape(posterior, latent));
-  const decoder = stackLayers("decoder", config.decoder, [latent], likelihoods.of(likelihood).headShape(likelihood, input));
+  const heads = {
+    posterior: headOf(`posterior ${posterior.kind}`, posteriors.of(posterior).headShape(posterior, latent)),
+    likelihood: headOf(`likelihood ${likelihood.kind}`, likelihoods.of(likelihood).headShape(likelihood, input)),
+  };
+  const encoder = stackLayers("encoder", config.encoder, input, heads.posterior);
+  const decoder = stackLayers("decoder", config.decoder, [latent], heads.likelihood);
   const priorParameters = nameParameters("prior", priors.of(prior).parameters?.(prior, latent), `prior: ${prior.kind}`);
   const likelihoodSpecs = likelihoods.of(likelihood).parameters?.(likelihood, input);
   const likelihoodParameters = nameParameters("likelihood", likelihoodSpecs, `likelihood: ${likelihood.kind}`);
@@ -42,6 +47,13 @@ export function architectureOf(config: VaeConfig): Architecture {
     trained: parameters.filter(({ trained }) => trained !== false),
     size: sizeOf(input),
   };
+}
+
+/** What a part says that it wants from the layers, checked: users define parts. */
+function headOf(operation: string, shape: Shape): Shape {
+  const expected = shapeInstead(shape) ?? (shape.length === 0 ? "a shape of at least one axis" : undefined);
+  if (expected === undefined) return shape;
+  throw new VaeError({ code: "shape", operation, expected: `headShape to give ${expected}`, received: describe(shape) });
 }
 
 /**

@@ -1,5 +1,6 @@
 import { describe, VaeError } from "../errors.js";
 import type { Shape } from "../graph/index.js";
+import { isArray } from "../graph/kinds.js";
 import { Fields, freezePlain, type Layer, layers, type Tagged } from "../nn/index.js";
 import { type Likelihood, likelihoods } from "./likelihoods.js";
 import { type Objective, objectives } from "./objectives.js";
@@ -97,7 +98,7 @@ function parseInput(fields: Fields): Shape {
 
 function parseLayers(fields: Fields, name: "encoder" | "decoder"): readonly Layer[] {
   const list = fields.raw(name);
-  if (!Array.isArray(list)) {
+  if (!isArray(list)) {
     throw new VaeError({
       code: "argument",
       operation: fields.operation,

@@ -1,5 +1,4 @@
 // From a configuration to symbolic graphs: what a training step, an encoding, a sample, … compute.
-import { describe, VaeError } from "../errors.js";
 import {
   add,
   broadcastTo,
@@ -8,11 +7,9 @@ import {
   gather,
   grad,
   input,
-  isTensor,
   multiply,
   reshape,
   type Shape,
-  showShape,
   sizeOf,
   state,
   step,
@@ -39,6 +36,7 @@ import { BATCH_ORDER, Noise, RowNoise } from "./noise.js";
 import { type KlEstimate, type ObjectiveContext, objectives } from "./objectives.js";
 import { type LatentDistribution, posteriors } from "./posteriors.js";
 import { priors } from "./priors.js";
+import { type Asked, contributionsOf, distributionOf, tensorOf, termsOf } from "./results.js";
 
 /** The resident that holds the training data. */
 export const DATA = "data";
@@ -91,30 +89,43 @@ export function modelFunctions(architecture: Architecture, context: LayerContext
   const priorOf = priors.of(config.prior);
   const posteriorOf = posteriors.of(config.posterior);
 
-  const posterior = (head: Tensor): LatentDistribution => posteriorOf.distribution(config.posterior, head, config.latent);
+  const posterior = (head: Tensor): LatentDistribution =>
+    distributionOf(config.posterior, posteriorOf.distribution(config.posterior, head, config.latent), head.shape[0]!, config.latent);
   const decode = (z: Tensor): Tensor => rowsOf(applyStack(decoder, z, parameter, context));
-  const logPrior = (z: Tensor): Tensor => priorOf.logDensity(config.prior, z, priorTensors);
-  const logLikelihood = (x: Tensor, z: Tensor): Tensor =>
-    sumColumns(likelihoodOf.logDensity(config.likelihood, x, decode(z), likelihoodTensors));
+  const ofPrior = (method: string): Asked => ({ family: "prior", part: config.prior, method });
+  const ofLikelihood = (method: string): Asked => ({ family: "likelihood", part: config.likelihood, method });
+  const logPrior = (z: Tensor): Tensor =>
+    contributionsOf(ofPrior("logDensity"), priorOf.logDensity(config.prior, z, priorTensors), z.shape[0]!);
+  const logLikelihood = (x: Tensor, z: Tensor): Tensor => {
+    const density = likelihoodOf.logDensity(config.likelihood, x, decode(z), likelihoodTensors);
+    return sumColumns(contributionsOf(ofLikelihood("logDensity"), density, x.shape[0]!));
+  };
   return {
     parameters,
     prepare: (stored, noise) => {
       const scaled = stored.dtype === "uint8" ? multiply(cast(stored), 1 / 255) : stored;
-      return likelihoodOf.prepare?.(config.likelihood, scaled, noise) ?? scaled;
+      if (likelihoodOf.prepare === undefined) return scaled;
+      return tensorOf(ofLikelihood("prepare"), likelihoodOf.prepare(config.likelihood, scaled, noise), scaled.shape);
     },
     encode: (x) => applyStack(encoder, reshape(x, [x.shape[0]!, ...config.input]), parameter, context),
     posterior,
     decode,
-    mean: (head) => likelihoodOf.mean(config.likelihood, head, likelihoodTensors),
+    mean: (head) => {
+      const mean = likelihoodOf.mean(config.likelihood, head, likelihoodTensors);
+      return tensorOf(ofLikelihood("mean"), mean, [head.shape[0]!, architecture.size]);
+    },
     logLikelihood,
     kl: (q, z, estimate) => {
       const closed = estimate === "closed" ? priorOf.kl?.(config.prior, q, priorTensors) : undefined;
-      if (closed !== undefined) return closed;
+      if (closed !== undefined) return contributionsOf(ofPrior("kl"), closed, z.shape[0]!);
       const [logQ, logP] = [q.logDensity(z), logPrior(z)];
       // Contributions can be told apart only where both sides have the same ones.
       return logQ.shape[1] === logP.shape[1] ? subtract(logQ, logP) : column(subtract(sumColumns(logQ), sumColumns(logP)));
     },
-    samplePrior: (rows, noise) => priorOf.sample(config.prior, rows, config.latent, noise, priorTensors),
+    samplePrior: (rows, noise) => {
+      const draws = priorOf.sample(config.prior, rows, config.latent, noise, priorTensors);
+      return tensorOf(ofPrior("sample"), draws, [rows, config.latent]);
+    },
     importanceLogWeights: (x, head, samples, noise) => {
       const rows = x.shape[0]!;
       const q = posterior(repeatRows(head, samples));
@@ -189,14 +200,7 @@ export function objectiveTerms({ config }: Architecture, model: ModelFunctions, 
     kl: (z, estimate) => model.kl(posterior, z, estimate),
     importanceLogWeights: (samples) => model.importanceLogWeights(x, head, samples, draws),
   };
-  return termsOf(config.objective, context);
-}
-
-function termsOf(objective: Architecture["config"]["objective"], context: ObjectiveContext) {
-  const terms = objectives.of(objective).terms(objective, context);
-  if (isTensor(terms?.loss) && terms.loss.shape.length === 0) return terms;
-  const received = isTensor(terms?.loss) ? `loss ${showShape(terms.loss.shape)}` : describe(terms);
-  throw new VaeError({ code: "argument", operation: objective.kind, expected: "terms to give a scalar tensor `loss`", received });
+  return termsOf(config.objective, objectives.of(config.objective).terms(config.objective, context));
 }
 
 /** Gives every parameter its first value; to be run once, at the initialization step. */

@@ -3,7 +3,7 @@
 
 import { describe, VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
-import { isFloat32Array } from "../graph/kinds.js";
+import { isArray, isFloat32Array } from "../graph/kinds.js";
 import { checkValues } from "../io/check.js";
 import type { DataSource, Dataset } from "../io/dataset.js";
 import type { DataNames } from "../io/names.js";
@@ -159,7 +159,7 @@ function weighted(a: Float32Array, weightA: number, b: Float32Array, weightB: nu
 
 function latentRows(latents: Latents, latent: number): Float32Array {
   if (isFloat32Array(latents)) checkAttached("decode", latents, "the latents");
-  const flat = isFloat32Array(latents) ? latents.slice() : Array.isArray(latents) ? rowsToArray(latents, latent) : undefined;
+  const flat = isFloat32Array(latents) ? latents.slice() : isArray(latents) ? rowsToArray(latents, latent) : undefined;
   if (flat !== undefined && flat.length > 0 && flat.length % latent === 0) return flat;
   throw new VaeError({
     code: "shape",

@@ -1,4 +1,5 @@
 import { absolute, add, clamp, exp, multiply, reciprocal, type Shape, sign, slice, square, subtract, type Tensor } from "../graph/index.js";
+import { isArray } from "../graph/kinds.js";
 import { type Behaviour, type Fields, type NoiseSource, Registry, type Tagged } from "../nn/index.js";
 
 /** The family of q(z|x), as frozen plain data. */
@@ -62,7 +63,7 @@ export function gaussianPosterior(options: GaussianPosteriorOptions = {}, ...sur
 definePosterior<Gaussian>("gaussian", {
   parse: (options) => {
     const range = options.given("logVarianceRange", [-30, 20]);
-    const [low, high, ...rest] = (Array.isArray(range) ? range : []) as readonly unknown[];
+    const [low, high, ...rest] = (isArray(range) ? range : []) as readonly unknown[];
     if (typeof low !== "number" || typeof high !== "number" || rest.length > 0 || !(low < high) || !Number.isFinite(high - low)) {
       throw options.wrong("logVarianceRange", "two finite numbers [low, high] with low < high");
     }
