@@ -38,6 +38,7 @@ export {
   standardizer,
   subset,
 } from "./io/index.js";
+export type { Preparation } from "./io/preparation.js";
 export type { EvaluateOptions, Evaluation, ScoreOptions } from "./learn/evaluate.js";
 export type { ProfiledKernel } from "./learn/run.js";
 export type { EpochRecord, FitOptions, History, IterateOptions, Progress, Terms, TrainedSteps, TrainOptions } from "./learn/train.js";

@@ -6,6 +6,7 @@ import { type Checkpoint, type JsonValue, loadCheckpoint, saveCheckpoint } from 
 import type { DataSource } from "./io/dataset.js";
 import { shownPath, sourceOf } from "./io/files.js";
 import { checkNames, type DataNames } from "./io/names.js";
+import { type Preparation, parsePreparation } from "./io/preparation.js";
 import type { StoredTensor } from "./io/safetensors.js";
 import { type EvaluateOptions, type Evaluation, evaluateRows, MOST_SAMPLES, type ScoreOptions, scoreRows } from "./learn/evaluate.js";
 import { slotStates, type Trainable, type TrainingState } from "./learn/state.js";
@@ -62,6 +63,7 @@ export interface TrainingStatus extends Readonly<TrainingState> {
 export class Vae implements AsyncDisposable, Disposable {
   readonly #model: Trainable;
   #draws = 0;
+  #preparation: Preparation | undefined;
 
   /** @internal */
   constructor(architecture: Architecture, weights: Weights, state: TrainingState, names: DataNames = {}) {
@@ -105,6 +107,21 @@ export class Vae implements AsyncDisposable, Disposable {
   /** Names of the classes of the training data, where they had some: by label, new ones of later trainings behind the others. */
   get labelNames(): readonly string[] | undefined {
     return this.#model.names.labelNames;
+  }
+
+  /**
+   * How the rows were prepared that the model is trained on; undefined where nobody has said so. Saved with the model. The model
+   * itself takes prepared rows: it is the command line that sets this and goes by it.
+   *
+   * @throws VaeError `"argument"` or `"shape"` when set to what is no preparation of the model's rows
+   */
+  get preparation(): Preparation | undefined {
+    return this.#preparation;
+  }
+
+  set preparation(preparation: Preparation | undefined) {
+    const { size } = this.#model.architecture;
+    this.#preparation = preparation === undefined ? undefined : parsePreparation(preparation, size, "preparation");
   }
 
   /**
@@ -264,7 +281,8 @@ export class Vae implements AsyncDisposable, Disposable {
     checkWeights(architecture, tensors, "save");
     const training = json({ step: state.step, optimizer, optimizerStart, scheduleStart, bytes: state.bytes });
     const stored = new Map([...tensors].map(([name, { data, shape }]) => [name, { dtype: "float32" as const, data, shape }]));
-    await saveCheckpoint(path, { config: json(architecture.config), training, ...data, tensors: stored });
+    const preparation = this.#preparation === undefined ? {} : { preparation: json(this.#preparation) };
+    await saveCheckpoint(path, { config: json(architecture.config), training, ...data, ...preparation, tensors: stored });
   }
 
   /** The layers with their shapes and parameter counts, as a table to print. */
@@ -324,7 +342,7 @@ export async function load(path: string | URL, options: PlacementOptions = {}, .
   const { placement } = readPlacement("load", options, []);
   const checkpoint = await loadCheckpoint(path);
   const shown = shownPath(sourceOf("load", path).path);
-  const { architecture, state, names } = readModel(shown, checkpoint);
+  const { architecture, state, names, preparation } = readModel(shown, checkpoint);
   const slots = new Map(
     slotNames(state.optimizer ?? { kind: "sgd", momentum: 0 }).flatMap((slot) =>
       architecture.trained.map((spec) => [slotState(spec.name, slot), spec] as const),
@@ -337,14 +355,21 @@ export async function load(path: string | URL, options: PlacementOptions = {}, .
     [...checkpoint.tensors].map(([name, tensor]) => [name, { data: floatsOf(shown, name, tensor), shape: tensor.shape }]),
   );
   checkWeights(architecture, floats, `load ${shown}`);
-  return new Vae(architecture, new Weights(architecture, placement, floats), state, names);
+  const model = new Vae(architecture, new Weights(architecture, placement, floats), state, names);
+  model.preparation = preparation;
+  return model;
 }
 
 /** What a checkpoint says of its model; whatever is wrong there is wrong with the file. */
-function readModel(path: string, { config, training, data }: Required<Checkpoint>) {
+function readModel(path: string, { config, training, data, preparation }: Required<Checkpoint>) {
   try {
     const architecture = architectureOf(parseConfig(config, "config"));
-    return { architecture, state: readState(training), names: readNames(data, architecture) };
+    return {
+      architecture,
+      state: readState(training),
+      names: readNames(data, architecture),
+      preparation: preparation === null ? undefined : parsePreparation(preparation, architecture.size, "preparation"),
+    };
   } catch (cause) {
     if (!(cause instanceof VaeError)) throw cause;
     const problem = `${path}: the description of the model cannot be used: ${cause.message.split("\n", 1)[0]}`;
@@ -436,6 +461,6 @@ function seedOf(fields: Fields, fallback?: number): number {
 }
 
 /** Plain data as JSON values; saving checks the numbers. */
-function json(value: VaeConfig | TrainingState | DataNames): JsonValue {
+function json(value: VaeConfig | TrainingState | DataNames | Preparation): JsonValue {
   return JSON.parse(JSON.stringify(value)) as JsonValue;
 }

@@ -2,27 +2,42 @@ import { stat } from "node:fs/promises";
 import { VaeError } from "../errors.js";
 import { type Shape, showShape, sizeOf } from "../graph/tensor.js";
 import { fileError, fileSystemError, openRegular } from "../io/files.js";
-import { type Dataset, datasets, subset } from "../io/index.js";
+import { type Dataset, datasets, split } from "../io/index.js";
+import type { Preparation } from "../io/preparation.js";
 import type { DataOptions } from "./options.js";
+import { isTable, prepared, sourceColumns } from "./preparation.js";
 
-/**
- * Loads what `--data` names. What kind of file it is shows in its first bytes, whatever it is called.
- *
- * @param input the shape that a model asks for; flat rows of as many values are given that shape
- */
-export async function openData(options: DataOptions, input?: Shape): Promise<Dataset> {
-  const loaded = await load(options, input);
-  const shaped = withShape(loaded, options.shape);
-  return options.limit === undefined ? shaped : subset(shaped, { end: Math.min(options.limit, shaped.rows) });
+/** What a trained model asks of its data. */
+export interface Wanted {
+  /** The shape of a row; images are brought to it. */
+  readonly input: Shape;
+  readonly preparation: Preparation | undefined;
 }
 
-async function load(options: DataOptions, input: Shape | undefined): Promise<Dataset> {
+/**
+ * Loads what `--data` names, for a model as that was trained on it. What kind of file it is shows in its first bytes, whatever
+ * it is called.
+ */
+export async function openData(options: DataOptions, wanted?: Wanted): Promise<Dataset> {
+  const loaded = await load(options, wanted);
+  const shaped = withShape(loaded, options.shape);
+  const rows = options.limit === undefined ? shaped : drawnRows(shaped, options.limit, options.seed ?? 1);
+  const preparation = wanted?.preparation;
+  return preparation === undefined || !isTable(rows) ? rows : prepared(rows, preparation);
+}
+
+/** So many rows, drawn by the seed, in their order: the head of a file may be sorted, and tell nothing of the whole. */
+export function drawnRows(dataset: Dataset, count: number, seed: number): Dataset {
+  return count >= dataset.rows ? dataset : split(dataset, { count, seed })[1];
+}
+
+async function load(options: DataOptions, wanted: Wanted | undefined): Promise<Dataset> {
   const { data: path } = options;
   const bytes = options.bytes === undefined ? {} : { bytes: options.bytes };
   if (path === "mnist" || path === "mnist-test") return datasets.mnist({ train: path === "mnist", ...bytes });
   switch (await kindOf(path)) {
     case "folder": {
-      const [height = 64, width = 64, channels = 3] = input?.length === 3 ? input : [];
+      const [height = 64, width = 64, channels = 3] = wanted?.input.length === 3 ? wanted.input : [];
       return datasets.images(path, {
         size: options.size ?? [height, width],
         channels: options.channels ?? (channels === 1 ? 1 : 3),
@@ -37,9 +52,13 @@ async function load(options: DataOptions, input: Shape | undefined): Promise<Dat
     case "npz":
       return datasets.npz(path, { ...bytes, ...(options.key === undefined ? {} : { key: options.key }) });
     case "csv": {
-      const { label, columns, header, decimal, comment, encoding, missing } = options;
+      const { label, header, decimal, comment, encoding, missing } = options;
+      const known = wanted?.preparation;
+      const columns = options.columns ?? (known === undefined || known.columns.length === 0 ? undefined : sourceColumns(known));
+      const named = options.categorical ?? Object.keys(known?.categories ?? {});
+      const categorical = named.length === 0 ? undefined : named;
       const delimiter = options.delimiter ?? (/\.tsv(\.gz)?$/i.test(path) ? "\t" : undefined);
-      const given = Object.entries({ label, columns, header, delimiter, decimal, comment, encoding, missing });
+      const given = Object.entries({ label, columns, categorical, header, delimiter, decimal, comment, encoding, missing });
       return datasets.csv(path, Object.fromEntries(given.filter(([, value]) => value !== undefined)));
     }
   }

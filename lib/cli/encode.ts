@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { addModelArgument, openDataFor, openModel } from "./model.js";
-import { addDataOptions, addDeviceOptions, addExamples, type DataOptions, type DeviceChoice } from "./options.js";
+import { addDataOptions, addDeviceOptions, addExamples, addLimitSeed, type DataOptions, type DeviceChoice } from "./options.js";
 import { numbered, outputKind, writeCsv, writeNpy } from "./output.js";
 import { checkOutput, reportDone } from "./output-check.js";
 
@@ -14,7 +14,7 @@ export function encodeCommand(): Command {
   const command = addModelArgument(new Command("encode")).description(
     "Write the latent mean of every row, an embedding, as CSV (with the row's class, by name, where the data have one) or NPY.",
   );
-  addDataOptions(command)
+  addLimitSeed(addDataOptions(command))
     .option("-o, --out <file>", "file to write: .csv or .npy", "latents.csv")
     .option("--deviations", "standard deviations too, behind the means");
   const examples = [

@@ -10,6 +10,7 @@ import { reportFailure } from "./failure.js";
 import { watchOutputs } from "./interrupt.js";
 import { reconstructCommand } from "./reconstruct.js";
 import { sampleCommand } from "./sample.js";
+import { scoreCommand } from "./score.js";
 import { trainCommand } from "./train.js";
 import { packageVersion } from "./version.js";
 
@@ -27,6 +28,7 @@ for (const command of [
   reconstructCommand(),
   encodeCommand(),
   evaluateCommand(),
+  scoreCommand(),
   doctorCommand(),
   demoCommand(),
 ]) {

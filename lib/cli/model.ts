@@ -15,8 +15,8 @@ export function openModel(path: string, options: DeviceChoice): Promise<Vae> {
   return load(path, placementOf(options));
 }
 
-/** Loads rows for a model, their columns in the model's order: what is written beside them fits. */
+/** Loads rows for a model, prepared as those that it was trained on, their columns in the model's order: what is written beside them fits. */
 export async function openDataFor(model: Vae, options: DataOptions): Promise<Dataset> {
-  const data = await openData(options, model.config.input);
+  const data = await openData(options, { input: model.config.input, preparation: model.preparation });
   return alignColumns(data, model.columns, "--data", MODEL_COLUMNS);
 }

@@ -64,6 +64,7 @@ export function missing(text: string): "error" | "mean" | "drop" | number {
 export interface DataOptions {
   readonly data: string;
   readonly limit?: number;
+  readonly seed?: number;
   readonly shape?: Shape;
   readonly size?: readonly [height: number, width: number];
   readonly channels?: 1 | 3;
@@ -71,6 +72,7 @@ export interface DataOptions {
   readonly bytes?: BytesMeaning;
   readonly label?: string;
   readonly columns?: readonly string[];
+  readonly categorical?: readonly string[];
   readonly delimiter?: string;
   readonly decimal?: "." | ",";
   readonly comment?: string;
@@ -83,7 +85,7 @@ export interface DataOptions {
 export function addDataOptions(command: Command): Command {
   return command
     .requiredOption("-d, --data <path>", "IDX (also .gz), NPY, NPZ or CSV (also .csv.gz) file, folder of images, mnist or mnist-test")
-    .option("--limit <rows>", "only the first rows", wholeNumber(1))
+    .option("--limit <rows>", "only so many rows, drawn at random by --seed and kept in their order", wholeNumber(1))
     .option("--shape <shape>", "shape of a row where the file has it flat: 28x28, 64x64x3", shape)
     .option("--size <size>", "folder of images: height and width that all are brought to (default: the model's, or 64x64)", imageSize)
     .option("--channels <count>", "folder of images: 1 for grey, 3 for colour (default: the model's, or 3)", channelCount)
@@ -96,6 +98,11 @@ export function addDataOptions(command: Command): Command {
     )
     .option("--label <column>", "CSV: column with the class of a row, which is no part of the data")
     .option("--columns <names>", "CSV: columns to use, with commas between them (default: all)", (text: string) => text.split(","))
+    .option(
+      "--categorical <names>",
+      "CSV: columns of texts, each to become a column of 0 and 1 per text (default: the model's)",
+      (text: string) => text.split(","),
+    )
     .option("--delimiter <character>", "CSV: between the cells (default: what the first lines have, a tab in .tsv files)")
     .addOption(new Option("--decimal <character>", "CSV: before the fraction of a number (default: a point)").choices([".", ","]))
     .option("--comment <text>", "CSV: what lines begin with that are to be passed over, such as #")
@@ -103,6 +110,11 @@ export function addDataOptions(command: Command): Command {
     .option("--missing <what>", "CSV: missing cells are an error, become the mean or a number, or drop their row (default: error)", missing)
     .option("--header", "CSV: the first line holds names even if these are numbers")
     .option("--no-header", "CSV: the first line already holds values");
+}
+
+/** `--seed` for commands that draw nothing but the rows of `--limit`. */
+export function addLimitSeed(command: Command): Command {
+  return command.option("--seed <number>", "of the rows that --limit draws", wholeNumber(0), 1);
 }
 
 /** What {@link addDeviceOptions} adds. */

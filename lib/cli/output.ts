@@ -95,7 +95,7 @@ export async function writeNpy(path: string, values: Float32Array, shape: Shape)
   await writeAtomically({ operation: "write NPY", path }, [header, body]);
 }
 
-/** Writes rows of a model's shape to a sheet, a table or an array, by the file's ending; a table with the names of its columns. */
+/** Writes rows of a model's shape to a sheet, a table with these columns or numbered ones, or an array, by the file's ending. */
 export async function writeRows(
   path: string,
   rows: Float32Array,

@@ -1,9 +1,10 @@
 import { Command } from "commander";
-import { subset } from "../io/index.js";
+import { drawnRows } from "./data.js";
 import { addModelArgument, openDataFor, openModel } from "./model.js";
-import { addDataOptions, addDeviceOptions, addExamples, type DataOptions, type DeviceChoice } from "./options.js";
+import { addDataOptions, addDeviceOptions, addExamples, addLimitSeed, type DataOptions, type DeviceChoice } from "./options.js";
 import { imageShape, numbered, outputKind, writeCsv, writeNpy, writeSheet } from "./output.js";
 import { checkOutput, reportDone } from "./output-check.js";
+import { restored } from "./preparation.js";
 
 interface ReconstructOptions extends DataOptions, DeviceChoice {
   readonly out: string;
@@ -18,9 +19,9 @@ export function reconstructCommand(): Command {
   const command = addModelArgument(new Command("reconstruct")).description(
     "Encode rows and decode them again: on a PNG sheet each line of originals above its reconstructions, as CSV or NPY the reconstructions.",
   );
-  addDataOptions(command).option(
+  addLimitSeed(addDataOptions(command)).option(
     "-o, --out <file>",
-    "file to write: .png (the first 20 rows, or --limit), .csv or .npy",
+    "file to write: .png (20 rows drawn by --seed, or --limit), .csv or .npy",
     "reconstructions.png",
   );
   const examples = [
@@ -45,9 +46,15 @@ async function reconstruct(path: string, options: ReconstructOptions): Promise<v
   const all = await openDataFor(model, options);
   const rowShape = options.shape ?? model.config.input;
   if (kind === "png") imageShape(rowShape);
-  const data = kind === "png" && options.limit === undefined ? subset(all, { end: Math.min(SHEET_ROWS, all.rows) }) : all;
-  const rows = await model.reconstruct(data);
-  if (kind === "png") await writeSheet(out, { pairs: [data.data, rows] }, rowShape, SHEET_COLUMNS);
+  const data = kind === "png" && options.limit === undefined ? drawnRows(all, SHEET_ROWS, options.seed ?? 1) : all;
+  const rows = restored(await model.reconstruct(data), model.preparation);
+  if (kind === "png")
+    await writeSheet(
+      out,
+      { pairs: [model.preparation === undefined ? data.data : restored(Float32Array.from(data.data), model.preparation), rows] },
+      rowShape,
+      SHEET_COLUMNS,
+    );
   else if (kind === "npy") await writeNpy(out, rows, [data.rows, ...rowShape]);
   else await writeCsv(out, [{ columns: model.columns ?? data.columns ?? numbered("value", rows.length / data.rows), values: rows }]);
   reportDone(out, `wrote ${data.rows} reconstructions to ${out}`);

@@ -5,6 +5,7 @@ import { addModelArgument, openModel } from "./model.js";
 import { addDeviceOptions, addExamples, type DeviceChoice, positiveNumber, shape, wholeNumber } from "./options.js";
 import { imageShape, outputKind, writeRows } from "./output.js";
 import { checkOutput, reportDone } from "./output-check.js";
+import { restored } from "./preparation.js";
 
 interface SampleOptions extends DeviceChoice {
   readonly out: string;
@@ -39,7 +40,8 @@ async function sample(path: string, options: SampleOptions): Promise<void> {
   const rowShape = options.shape ?? model.config.input;
   checkRowShape(rowShape, model.config.input);
   if (kind === "png") imageShape(rowShape);
-  await writeRows(out, await model.sample(count, { seed, temperature }), rowShape, model.columns);
+  const rows = restored(await model.sample(count, { seed, temperature }), model.preparation);
+  await writeRows(out, rows, rowShape, model.columns);
   reportDone(out, `wrote ${count} samples to ${out}`);
 }
 

@@ -34,6 +34,7 @@ import {
   wholeNumber,
 } from "./options.js";
 import { checkOutput, reportDone } from "./output-check.js";
+import { isStandardized, isTable, preparationOf, prepared } from "./preparation.js";
 import { duration, ProgressDisplay } from "./progress.js";
 
 const PRESETS = ["image28", "image64", "image", "table"] as const;
@@ -47,6 +48,7 @@ interface TrainOptions extends DataOptions, DeviceChoice {
   readonly activation: Activation;
   readonly beta: number;
   readonly seed: number;
+  readonly standardize: boolean;
   readonly epochs: number;
   readonly steps?: number;
   readonly batch: number;
@@ -94,6 +96,10 @@ export function trainCommand(): Command {
         .argParser((text) => (text === "learned" || text === "perDimension" ? text : positiveNumber()(text)))
         .default("learned"),
     )
+    .option(
+      "--no-standardize",
+      "tables with a gaussian likelihood: leave columns as they are (default: mean 0 and deviation 1, kept in the model's file)",
+    )
     .option("--beta <weight>", "weight of the KL term", positiveNumber({ zero: true }), 1)
     .addOption(
       new Option("--epochs <count>", "passes over the data, fractions too").argParser(positiveNumber()).default(10).conflicts("steps"),
@@ -123,8 +129,12 @@ async function train(options: TrainOptions): Promise<void> {
   await checkOutput(out, [{ name: "--data", path: options.data }], "model.vae");
   using resumed = options.resume === undefined ? undefined : await load(options.resume, placementOf(options));
   process.stderr.write(`reading ${options.data}\n`);
-  const data = await openData(options, resumed?.config.input);
-  using model = resumed ?? newModel(options, data);
+  const raw = await openData(
+    options,
+    resumed === undefined ? undefined : { input: resumed.config.input, preparation: resumed.preparation },
+  );
+  using model = resumed ?? newModel(options, raw);
+  const data = resumed === undefined ? prepare(model, raw, options) : raw;
   process.stderr.write(`${describeRun(model, data)}\n`);
 
   const { batch, epochs, steps, learningRate } = options;
@@ -145,6 +155,15 @@ async function train(options: TrainOptions): Promise<void> {
   const ending = loss === undefined ? "" : `, loss ${loss.toFixed(2)} nats in the last epoch`;
   const profile = history.profile === undefined ? "" : profileTable(history.profile);
   reportDone(out, `${profile}trained ${history.steps} steps in ${duration(history.seconds)}${ending}; saved ${out}`);
+}
+
+/** Prepares a table for a new model, which remembers how. */
+function prepare(model: Vae, raw: Dataset, { standardize, categorical = [] }: TrainOptions): Dataset {
+  if (!isTable(raw)) return raw;
+  const preparation = preparationOf(raw, { standardize: standardize && model.config.likelihood.kind === "gaussian", categorical });
+  if (raw.columns === undefined && !isStandardized(preparation)) return raw;
+  model.preparation = preparation;
+  return prepared(raw, preparation);
 }
 
 /** A line per kernel call, in the order of the step. */
@@ -201,6 +220,9 @@ function describeRun(model: Vae, { rows, name, shape }: Dataset): string {
   const { step } = model.training;
   return [
     `${rows.toLocaleString("en-US")} rows of ${shape.join(" × ")} from ${name}`,
+    ...(model.preparation !== undefined && isStandardized(model.preparation)
+      ? ["columns standardized; the model keeps their means and deviations"]
+      : []),
     `${likelihood.kind} likelihood, on ${placeOf(model)}${step > 0 ? `, from step ${step} on` : ""}`,
     model.summary(),
     "",

@@ -13,6 +13,8 @@ export interface Checkpoint {
   readonly training?: JsonValue;
   /** Names of the data that it was trained on; null where they had none. */
   readonly data?: JsonValue;
+  /** How the rows were prepared that the model is trained on; null where it is not known. */
+  readonly preparation?: JsonValue;
   /** Weights and optimizer state, by name. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
 }
@@ -29,8 +31,8 @@ const KEY = "node-vae";
  *   when the file cannot be written.
  */
 export async function saveCheckpoint(path: string | URL, checkpoint: Checkpoint, operation = "save"): Promise<void> {
-  const { config, training = null, data, tensors } = checkpoint;
-  const json = JSON.stringify({ version: VERSION, config, training, data }, (key, value: unknown) => {
+  const { config, training = null, data, preparation, tensors } = checkpoint;
+  const json = JSON.stringify({ version: VERSION, config, training, data, preparation }, (key, value: unknown) => {
     // JSON turns NaN and infinities into null without a word, and the model would come back as another one.
     if (typeof value === "number" && !Number.isFinite(value)) {
       throw new VaeError({
@@ -60,7 +62,8 @@ export async function loadCheckpoint(path: string | URL, operation = "load"): Pr
       hint: "load takes what model.save wrote; readSafetensors(path) reads weights of other programs",
     });
   }
-  const { version, config, training, data } = parse(text, () => fileError(source, `the "${KEY}" metadata are not a JSON object`));
+  const metadataError = () => fileError(source, `the "${KEY}" metadata are not a JSON object`);
+  const { version, config, training, data, preparation } = parse(text, metadataError);
   if (version !== VERSION) {
     throw fileError(source, "a checkpoint of an unknown version", {
       expected: `version ${VERSION}`,
@@ -69,7 +72,7 @@ export async function loadCheckpoint(path: string | URL, operation = "load"): Pr
     });
   }
   if (config === undefined) throw fileError(source, `the "${KEY}" metadata hold no config`);
-  return { config, training: training ?? null, data: data ?? null, tensors };
+  return { config, training: training ?? null, data: data ?? null, preparation: preparation ?? null, tensors };
 }
 
 function parse(text: string, error: () => VaeError): { readonly [key: string]: JsonValue } {
