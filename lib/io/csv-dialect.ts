@@ -10,6 +10,13 @@ export const DELIMITERS = [",", ";", "\t", "|"] as const;
 const SAMPLED_LINES = 20;
 export const SAMPLED_CHARACTERS = 1 << 20;
 
+const [QUOTE, LINE_FEED, RETURN, SPACE] = [0x22, 0x0a, 0x0d, 0x20];
+
+/** Whether it is a digit or one of the letters from A to z. */
+function isWordCode(code: number): boolean {
+  return (code >= 0x30 && code <= 0x39) || (code >= 0x41 && code <= 0x7a);
+}
+
 const PAUSED_EVERY = 1 << 13;
 
 /** What is known of a file before it is read. */
@@ -45,7 +52,7 @@ interface SampledLine {
 export async function detectDialect(source: Source, head: string, whole: boolean, known: KnownDialect, pace: Pace): Promise<Dialect> {
   const announced = /^sep=(.)(\r\n|\r|\n)/i.exec(head);
   const skip = announced === null ? 0 : announced[0].length;
-  const candidates = [...new Set([...DELIMITERS, ...(known.delimiter === undefined ? [] : [known.delimiter])])];
+  const candidates = known.delimiter !== undefined ? [known.delimiter] : announced?.[1] !== undefined ? [announced[1]] : DELIMITERS;
   const lines = await sampleLines(pace, head.slice(skip), whole, known.comment, candidates);
   const delimiter = known.delimiter ?? announced?.[1] ?? likelyDelimiter(source, lines, known.decimal);
   const values = known.header ? lines.slice(1) : lines;
@@ -81,26 +88,32 @@ async function sampleLines(
   candidates: readonly string[],
 ): Promise<SampledLine[]> {
   const lines: SampledLine[] = [];
-  let counts = new Map<string, number>();
-  let [last, inQuotes, begin] = ["", false, 0];
+  const counts = new Int32Array(candidates.length);
+  const candidateOf = new Map(candidates.map((candidate, index) => [candidate.charCodeAt(0), index]));
+  let [last, inQuotes, begin] = [-1, false, 0];
   const close = (end: number) => {
-    const ignored = last === "" || (comment !== undefined && head.startsWith(comment, begin));
-    if (!ignored) lines.push({ counts: new Map(candidates.map((candidate) => [candidate, counts.get(candidate) ?? 0])), last });
-    [counts, last, begin] = [new Map(), "", end];
+    const ignored = last < 0 || (comment !== undefined && head.startsWith(comment, begin));
+    const shown = last < 0 ? "" : String.fromCharCode(last);
+    if (!ignored) lines.push({ counts: new Map(candidates.map((candidate, index) => [candidate, counts[index]!])), last: shown });
+    counts.fill(0);
+    [last, begin] = [-1, end];
   };
   for (let at = 0; at < head.length && lines.length < SAMPLED_LINES; at++) {
     if (at % PAUSED_EVERY === 0) await pace.rest();
-    const character = head[at]!;
-    if (character === '"') inQuotes = !inQuotes;
-    if (!inQuotes && (character === "\n" || character === "\r")) {
+    const code = head.charCodeAt(at);
+    // Letters and digits are most of a file, and none of what follows.
+    if (isWordCode(code) && !candidateOf.has(code)) {
+      last = code;
+      continue;
+    }
+    if (code === QUOTE) inQuotes = !inQuotes;
+    if (!inQuotes && (code === LINE_FEED || code === RETURN)) {
       close(at + 1);
       continue;
     }
-    if (character !== " ") last = character;
-    if (inQuotes) continue;
-    for (const candidate of candidates) {
-      if (candidate[0] === character && head.startsWith(candidate, at)) counts.set(candidate, (counts.get(candidate) ?? 0) + 1);
-    }
+    if (code !== SPACE) last = code;
+    const index = inQuotes ? undefined : candidateOf.get(code);
+    if (index !== undefined && head.startsWith(candidates[index]!, at)) counts[index]!++;
   }
   if (lines.length < SAMPLED_LINES && (whole || lines.length === 0)) close(head.length);
   return lines;
