@@ -312,7 +312,9 @@ describe("graphs of a model", () => {
       return () => trainingGraph(build({ objective: { kind } }), step);
     };
     expect(wrong("test.nothing", {})).toThrow(/test.nothing: expected terms to give a scalar tensor `loss`; received/);
-    expect(wrong("test.row", { loss: constant({ data: [1, 2], shape: [2] }) })).toThrow(/scalar tensor `loss`; received loss \[2\]/);
+    expect(wrong("test.row", { loss: constant({ data: [1, 2], shape: [2] }) })).toThrow(
+      /a scalar float32 tensor as "loss"; received a float32 tensor \[2\]/,
+    );
     expect(() => defineObjective("test.empty", {} as never)).toThrow(/received no parse, no terms/);
     expect(() => defineLikelihood("test.empty", { parse: () => ({ kind: "test.empty" }) } as never)).toThrow(
       /received no headShape, no logDensity, no mean/,

@@ -86,7 +86,7 @@ function checkSetting(operation: string, what: string, value: number, low: numbe
   throw new VaeError({
     code: "shape",
     operation,
-    expected: `${what} to be a whole number of at least ${low}${value > LARGEST_SETTING ? ` and at most ${LARGEST_SETTING}` : ""}`,
+    expected: `${what} to be a whole number of at least ${low}${typeof value === "number" && value > LARGEST_SETTING ? ` and at most ${LARGEST_SETTING}` : ""}`,
     received: `${describe(value)}, for ${shown}`,
     hint: `the nearest valid choice is ${nearest}`,
   });

@@ -44,6 +44,17 @@ export function isArray(value: unknown): value is readonly unknown[] {
   }
 }
 
+/** True for an object that can be looked at; false for a proxy that was revoked, or whose traps throw. */
+export function isReadable(value: object): boolean {
+  try {
+    Array.isArray(value);
+    Reflect.has(value, "length");
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** True for a `Map`, of which `Map.prototype.has` reads the internal slot. */
 export function isMap(value: unknown): value is ReadonlyMap<unknown, unknown> {
   try {

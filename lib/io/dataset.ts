@@ -1,7 +1,7 @@
 import { types } from "node:util";
 import { describe, VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
-import { isArray, isFloat32Array, isInt32Array, isUint8Array, typedArrayName } from "../graph/kinds.js";
+import { isArray, isFloat32Array, isInt32Array, isReadable, isUint8Array, typedArrayName } from "../graph/kinds.js";
 import { checkShape, type Shape, sameShape, shapeInstead, showShape, sizeOf } from "../graph/tensor.js";
 import { isArriving, isAsyncIterable, isIterable, type ReadLimits, readBatches, readBatchesAtOnce } from "./arrival.js";
 import { type BytesMeaning, withRawAsFloats } from "./bytes.js";
@@ -80,6 +80,7 @@ export function toDataset(source: ImmediateSource, rowShape: Shape, operation: s
 export function toDataset(source: DataSource, rowShape: Shape, operation: string, limits?: ReadLimits): Dataset | Promise<Dataset>;
 export function toDataset(source: DataSource, rowShape: Shape, operation: string, limits: ReadLimits = {}): Dataset | Promise<Dataset> {
   checkShape(operation, rowShape);
+  if (typeof source === "object" && source !== null && !isReadable(source)) throw notASource(source, operation);
   if (isFloat32Array(source) || isUint8Array(source)) return fromValues(source, rowShape, operation);
   if (isArray(source)) {
     const collector = new RowCollector(rowShape, operation, { maxRows: Number.POSITIVE_INFINITY });
@@ -129,7 +130,7 @@ export function isDataset(value: unknown): value is Dataset {
  * @throws VaeError `"argument"`, `"dtype"`, `"shape"`, `"data"` or `"detached"`
  */
 export function checkDataset(dataset: Dataset, operation: string): void {
-  if (!isDataset(dataset)) {
+  if (typeof dataset !== "object" || dataset === null || !isReadable(dataset) || !isDataset(dataset)) {
     throw new VaeError({ code: "argument", operation, expected: "a Dataset, as datasets.* load it", received: describe(dataset) });
   }
   const { data, rows, shape, labels, bytes, name = UNNAMED } = dataset;

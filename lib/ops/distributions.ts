@@ -1,7 +1,7 @@
 // The VAE's own quantities on arrays. The first axis counts rows; log-likelihoods and divergences are sums over all other
 // axes, in nats, so that their mean over rows is what the ELBO is made of. A vector is one row.
 import { VaeError } from "../errors.js";
-import { checkOptions } from "../graph/arguments.js";
+import { checkOptions, noMore } from "../graph/arguments.js";
 import { add, divide, exp, expm1, log, multiply, normal, softplus, square, subtract, sum } from "../graph/index.js";
 import { toTensor } from "../graph/leaves.js";
 import { calledBy } from "../graph/table.js";
@@ -60,7 +60,8 @@ export interface DistributionFunctions {
 }
 
 export function distributionFunctions(plans: Plans): DistributionFunctions {
-  const reparameterize: DistributionFunctions["reparameterize"] = async (mean, logVariance, noise = {}) => {
+  const reparameterize: DistributionFunctions["reparameterize"] = async (mean, logVariance, noise = {}, ...surplus: unknown[]) => {
+    calledBy(reparameterize, surplus, () => undefined);
     const shared = { operation: "reparameterize", caller: reparameterize, build: reparameterized };
     if (typeof noise === "number" || toNdArray("reparameterize", noise)) {
       return plans.run({ ...shared, arguments: [mean, logVariance, noise] }) as Promise<NdArray>;
@@ -93,18 +94,21 @@ function reparameterized(mean: TensorLike, logVariance: TensorLike, noise: Tenso
   return add(center, multiply(exp(multiply(0.5, spread)), epsilon));
 }
 
-function gaussianDivergence(mean: TensorLike, logVariance: TensorLike): Tensor {
+function gaussianDivergence(mean: TensorLike, logVariance: TensorLike, ...surplus: unknown[]): Tensor {
+  noMore("gaussianKl", surplus);
   const [center, spread] = alike("gaussianKl", { mean, logVariance });
   // σ² − 1 as expm1 keeps its digits near the prior, where σ² is close to 1.
   return multiply(0.5, sumOfRows(add(square(center), subtract(expm1(spread), spread))));
 }
 
-function bernoulliLogDensity(logits: TensorLike, x: TensorLike): Tensor {
+function bernoulliLogDensity(logits: TensorLike, x: TensorLike, ...surplus: unknown[]): Tensor {
+  noMore("bernoulliLogLikelihood", surplus);
   const [l, values] = alike("bernoulliLogLikelihood", { logits, x });
   return sumOfRows(subtract(multiply(values, l), softplus(l)));
 }
 
-function gaussianLogDensity(mean: TensorLike, x: TensorLike, scale: TensorLike): Tensor {
+function gaussianLogDensity(mean: TensorLike, x: TensorLike, scale: TensorLike, ...surplus: unknown[]): Tensor {
+  noMore("gaussianLogLikelihood", surplus);
   const operation = "gaussianLogLikelihood";
   const [center, values] = alike(operation, { mean, x });
   if (typeof scale === "number" && !(scale > 0 && scale < Infinity)) {

@@ -1,6 +1,6 @@
 import { describe, VaeError } from "../errors.js";
 import { checkAttached, listOf } from "../graph/arguments.js";
-import { isArray, isFloat32Array, isInt32Array, isUint8Array } from "../graph/kinds.js";
+import { isArray, isFloat32Array, isInt32Array, isReadable, isUint8Array } from "../graph/kinds.js";
 import { checkShape, isTensor, type Shape, showShape, sizeOf } from "../graph/tensor.js";
 import type { HostArray } from "../runtime/native.js";
 
@@ -47,7 +47,9 @@ export function toNdArray(operation: string, value: unknown): NdArray<HostArray>
     return { data: vector, shape: [vector.length] };
   }
   if (typeof value !== "object" || value === null) return undefined;
-  const isArrayLike = attempt(operation, value, () => !Array.isArray(value) && "data" in value && "shape" in value);
+  if (!isReadable(value)) {
+    throw new VaeError({ code: "argument", operation, expected: "arrays, numbers and plain options", received: describe(value) });
+  }
   if (isTensor(value)) {
     throw new VaeError({
       code: "argument",
@@ -57,19 +59,10 @@ export function toNdArray(operation: string, value: unknown): NdArray<HostArray>
       hint: "functions of tensors are in node-vae/graph",
     });
   }
-  if (!isArrayLike) return undefined;
+  if (Array.isArray(value) || !("data" in value && "shape" in value)) return undefined;
   const array = value as NdArray<HostArray>;
   checkArray(operation, array.data, array.shape);
   return array;
-}
-
-/** Looks at a caller's object, whose traps may throw, as those of a proxy that was revoked do. */
-function attempt<T>(operation: string, value: object, look: () => T): T {
-  try {
-    return look();
-  } catch (cause) {
-    throw new VaeError({ code: "argument", operation, expected: "arrays, numbers and plain options", received: describe(value), cause });
-  }
 }
 
 function checkArray(operation: string, data: unknown, shape: Shape): void {

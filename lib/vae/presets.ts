@@ -1,4 +1,5 @@
 // Models that are known to work, as options to be spread into `vae({ ...presets.image28(), … })` and changed at will.
+import { isRecord, noMore, notOptions } from "../graph/arguments.js";
 import { type Shape, sizeOf } from "../graph/index.js";
 import { type Activation, activations, conv2d, convTranspose2d, dense, Fields, reshape } from "../nn/index.js";
 import type { VaeOptions } from "./config.js";
@@ -56,7 +57,8 @@ export const presets = Object.freeze({
    * Small grey images such as MNIST and Fashion-MNIST, 28 × 28: 3 × 3 convolutions with stride 2 and 32, 64 filters, and their
    * mirror image. 16 latent dimensions by default, Bernoulli likelihood.
    */
-  image28(options: ImagePresetOptions = {}): VaeOptions {
+  image28(options: ImagePresetOptions = {}, ...surplus: never[]): VaeOptions {
+    checkCall(options, surplus, "image28({ latent: 16 })");
     const fields = new Fields("presets.image28", options);
     const channels = channelsOf(fields, 1);
     const { latent, activation } = shared(fields, 16);
@@ -68,7 +70,8 @@ export const presets = Object.freeze({
    * Colour images, 64 × 64: 4 × 4 convolutions with stride 2 and 32, 32, 64, 64 filters, a dense layer of 256 units, and their
    * mirror image (Burgess et al. 2018 use the like). 10 latent dimensions by default, Bernoulli likelihood.
    */
-  image64(options: ImagePresetOptions = {}): VaeOptions {
+  image64(options: ImagePresetOptions = {}, ...surplus: never[]): VaeOptions {
+    checkCall(options, surplus, "image64({ latent: 16 })");
     const fields = new Fields("presets.image64", options);
     const channels = channelsOf(fields, 3);
     const { latent, activation } = shared(fields, 10);
@@ -97,7 +100,8 @@ export const presets = Object.freeze({
    *
    * @throws VaeError `"shape"` unless the size is `[height, width, channels]` or `[height, width]`
    */
-  image(options: AnyImagePresetOptions): VaeOptions {
+  image(options: AnyImagePresetOptions, ...surplus: never[]): VaeOptions {
+    checkCall(options, surplus, "image({ size: [28, 28, 1] })");
     const fields = new Fields("presets.image", options);
     const shape = fields.shape("size");
     const [height, width, channels = 1, ...rest] = shape;
@@ -116,7 +120,8 @@ export const presets = Object.freeze({
    * Rows of a table: dense layers, and a Gaussian likelihood with one learned standard deviation. 4 latent dimensions by
    * default. Columns should be standardized: `datasets.csv(…, { standardize: true })`.
    */
-  table(options: TablePresetOptions): VaeOptions {
+  table(options: TablePresetOptions, ...surplus: never[]): VaeOptions {
+    checkCall(options, surplus, "table({ columns: 8 })");
     const fields = new Fields("presets.table", options);
     const columns = fields.number("columns", { minimum: 1, integer: true });
     const { latent, activation } = shared(fields, 4);
@@ -126,6 +131,13 @@ export const presets = Object.freeze({
     return { input: [columns], latent, encoder: layers, decoder: layers.toReversed(), likelihood: gaussian({ scale: "learned" }) };
   },
 });
+
+/** Options and nothing else; `example` is a call that is right. */
+function checkCall(options: unknown, surplus: readonly unknown[], example: string): void {
+  const operation = `presets.${example.slice(0, example.indexOf("("))}`;
+  if (!isRecord(options)) throw notOptions(operation, options, `presets.${example}`);
+  noMore(operation, surplus, `presets.${example}`);
+}
 
 interface ImageModel {
   readonly size: Size;
