@@ -55,7 +55,8 @@ export function opCases(): readonly NamedCase[] {
  */
 export function instantiate(sample: NamedCase): InstantiatedCase {
   const isInput = (input: unknown): boolean => isRecord(input) && isRecord(input.values) && isKind(input.values);
-  if (!isRecord(sample) || typeof sample.build !== "function" || typeof sample.title !== "string" || !isArray(sample.inputs)) {
+  const isCase = isRecord(sample) && typeof sample.title === "string" && isArray(sample.inputs);
+  if (!isCase || !opCases().some(({ build }) => build === sample.build)) {
     throw new VaeError({ code: "argument", operation: "instantiate", expected: "a case of opCases()", received: describe(sample) });
   }
   listOf("instantiate", sample.inputs, "inputs as the cases of opCases() have", isInput);

@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { describe, VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
-import { isFloat32Array, isUint8Array } from "../graph/kinds.js";
+import { isFloat32Array, isReadable, isUint8Array } from "../graph/kinds.js";
 import { type Shape, showShape, sizeOf } from "../graph/tensor.js";
 import { Blocks } from "./blocks.js";
 
@@ -196,7 +196,7 @@ const insteadOfBatch: Readonly<Record<string, string>> = {
 };
 
 function isArrayLike(value: unknown): value is ArrayLike<unknown> {
-  return typeof value === "object" && value !== null && "length" in value && typeof value.length === "number";
+  return typeof value === "object" && value !== null && isReadable(value) && "length" in value && typeof value.length === "number";
 }
 
 /** Index of the first element that is no number, or -1. Those of a typed array are all alike. */

@@ -83,7 +83,7 @@ export class Registry<B extends Behaviour> {
         code: "argument",
         operation,
         problem: `${describe(kind)} is a built-in ${this.family} and cannot be redefined`,
-        hint: `choose another name, such as ${describe(`my-${kind}`)}`,
+        hint: `choose another name, such as "my-${kind}"`,
       });
     }
     const missing = this.#methods.filter((method) => typeof behaviour?.[method] !== "function");

@@ -164,7 +164,7 @@ function indexCalls(index, path) {
     stepDecay: () => [{ from: 1, factor: 0.5, every: 3 }],
     subset: () => [dataset(), { start: 1, end: 3 }],
     upsample: () => [2, { method: "bilinear" }],
-    vae: () => [{ ...model, objective: elbo({ beta: 2 }), posterior: "gaussian", prior: "standardNormal", seed: 3, optimizer: undefined }],
+    vae: () => [{ ...model, objective: elbo({ beta: 2 }), posterior: "gaussian", prior: "standardNormal", seed: 3 }],
     warmup: () => [{ steps: 3, target: adam && warmup({ steps: 2, target: 1 }) }],
     ...Object.fromEntries(Object.entries({
       image: { size: [8, 8, 1], filters: [2, 3], hidden: 4, latent: 2, activation: "relu" },
