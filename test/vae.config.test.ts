@@ -107,9 +107,9 @@ describe("an architecture", () => {
       small.parameters.map(({ name, shape }) => [name, { data: new Float32Array(shape.reduce((a, b) => a * b, 1)) }]),
     );
     expect(() => checkParameters(small, weights, "load")).not.toThrow();
-    expect(() => checkParameters(small, new Map([...weights, ["extra", { data: [] }]]), "load")).toThrow(/no "extra"/);
+    expect(() => checkParameters(small, new Map([...weights, ["extra", { data: [] }]]), "load")).toThrow(/unknown weights "extra"/);
     expect(() => checkParameters(small, new Map([...weights, ["encoder.head.bias", { data: [1] }]]), "load")).toThrow(/2 values/);
-    expect(() => checkParameters(small, new Map([...weights].slice(1)), "load")).toThrow(/there is no "encoder.head.weight"/);
+    expect(() => checkParameters(small, new Map([...weights].slice(1)), "load")).toThrow(/missing weights "encoder.head.weight"/);
   });
 
   it("makes bernoulli options data", () => {

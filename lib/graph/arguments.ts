@@ -48,7 +48,6 @@ export function noMore(operation: string, surplus: readonly unknown[], example?:
     code: "argument",
     operation,
     problem: "too many arguments",
-    expected: "nothing behind the last one",
     received: surplus.map(describe).join(", "),
     ...(example === undefined ? {} : { hint: `options are given by name: ${example}` }),
   });

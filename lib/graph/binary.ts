@@ -45,7 +45,13 @@ function elementwiseType(name: string, inputs: Many): TensorType {
   const other = others.find((tensor) => !sameShape(tensor.shape, first!.shape));
   if (other !== undefined) {
     const received = `${showShape(first!.shape)} and ${showShape(other.shape)}`;
-    throw new VaeError({ code: "shape", operation: name, expected: "inputs of one shape", received, hint: "insert broadcast_to" });
+    throw new VaeError({
+      code: "shape",
+      operation: name,
+      expected: "inputs of one shape",
+      received,
+      hint: "broadcastTo(x, shape) repeats a tensor",
+    });
   }
   return first!;
 }

@@ -1,5 +1,5 @@
 // The symbolic graph, `node-vae/graph`: functions of tensors, their derivatives, and their slow and exact evaluation. All throw
-// VaeError for what they cannot take, an option that there is not included.
+// VaeError for what they cannot take, unknown options included.
 
 import "../node-version.js";
 

@@ -15,6 +15,9 @@ import {
 } from "./table.js";
 import { sameShape, showShape, sizeOf, type Tensor, type TensorLike } from "./tensor.js";
 
+/** For those who gave floats. */
+export const INT32 = 'give them as int32: input(name, shape, "int32") in a graph, an Int32Array in ops';
+
 interface IndexingSignatures {
   /** Inputs: table, indices. */
   gather: { inputs: Two; attributes: Plain };
@@ -24,7 +27,7 @@ interface IndexingSignatures {
 
 function checkIndices(operation: string, indices: Tensor): void {
   if (indices.dtype !== "int32") {
-    throw new VaeError({ code: "dtype", operation, expected: "int32 indices", received: showType(indices) });
+    throw new VaeError({ code: "dtype", operation, expected: "int32 indices", received: showType(indices), hint: INT32 });
   }
 }
 

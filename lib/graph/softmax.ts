@@ -4,7 +4,7 @@ import { checkOptions } from "./arguments.js";
 import { divide, equal, maximum, multiply, subtract, where } from "./binary.js";
 import { notEqual } from "./compositions.js";
 import { cast, stopGradient } from "./identity.js";
-import { gather } from "./indexing.js";
+import { gather, INT32 } from "./indexing.js";
 import { constant, toTensor } from "./leaves.js";
 import { reshape } from "./movement.js";
 import { max, sum } from "./reduce.js";
@@ -73,7 +73,7 @@ export function oneHot(indices: TensorLike, depth: number, ...surplus: unknown[]
 
 function checkIndices(operation: string, indices: Tensor): void {
   if (indices.dtype === "int32") return;
-  throw new VaeError({ code: "dtype", operation, expected: "int32 indices", received: showType(indices) });
+  throw new VaeError({ code: "dtype", operation, expected: "int32 indices", received: showType(indices), hint: INT32 });
 }
 
 /**
@@ -91,7 +91,13 @@ export function embedding(table: TensorLike, indices: TensorLike, ...surplus: un
     checkIndices("embedding", places);
     if (rows.shape.length !== 2) {
       const received = showShape(rows.shape);
-      throw new VaeError({ code: "shape", operation: "embedding", expected: "a table [count, width]", received, hint: "see gather" });
+      throw new VaeError({
+        code: "shape",
+        operation: "embedding",
+        expected: "a table [count, width]",
+        received,
+        hint: "gather(table, indices) takes tables of any rank",
+      });
     }
     return gather(rows, places);
   });

@@ -143,7 +143,7 @@ export function checkFloat(operation: string, tensors: readonly Tensor[]): void 
       operation,
       expected: "float32",
       received: showType(wrong),
-      hint: "arithmetic is float32: cast(x) first",
+      hint: "arithmetic is float32: cast(x) converts whole numbers",
     });
   }
 }

@@ -47,7 +47,7 @@ defineLayer<Dense>("dense", {
   outputShape: ({ units }, input) => {
     if (Math.max(sizeOf(input), units) <= MOST_COLUMNS) return [units];
     const received = `a sample ${showShape(input)} and ${units} units`;
-    throw new VaeError({ code: "shape", operation: "dense", expected: "at most 2^26 values in a sample, and units", received });
+    throw new VaeError({ code: "shape", operation: "dense", expected: "at most 2^26 values in a sample and at most 2^26 units", received });
   },
   parameters: ({ units, bias, initializer }, input: Shape) => {
     const fan = { fanIn: sizeOf(input), fanOut: units };

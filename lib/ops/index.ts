@@ -19,7 +19,7 @@ export type { Draw, OpsOptions, OpsStatistics } from "./plans.js";
  * that changes from call to call as `ndarray([value], [])` rather than as a number.
  *
  * Every function rejects with `VaeError` `"shape"`, `"dtype"`, `"argument"` or `"detached"` for what it cannot take, with the
- * operation and the shapes (an option that there is not is `"argument"`, with the nearest that there is), and with `"disposed"`
+ * operation and the shapes (an unknown option is `"argument"`, with the nearest known one), and with `"disposed"`
  * after `dispose`.
  */
 export interface Ops extends GraphFunctions, DistributionFunctions, Disposable {
@@ -33,7 +33,7 @@ export interface Ops extends GraphFunctions, DistributionFunctions, Disposable {
  * The functions of `node-vae/ops` on a chosen device, with plans of their own; the ones that the module exports share a CPU
  * device with as many threads as processors, opened at the first call.
  *
- * @throws VaeError `"argument"` for options that there are not, or out of range; a device that cannot be opened rejects the first call
+ * @throws VaeError `"argument"` for unknown options, or values out of range; a device that cannot be opened rejects the first call
  *
  * @example
  * ```ts

@@ -90,7 +90,7 @@ export function checkParameters(
   for (const { name, shape } of architecture.parameters) {
     const tensor = received.get(name);
     const elements = sizeOf(shape);
-    if (tensor === undefined) throw wrong(`there is no "${name}"`, `[${shape.join(", ")}]`, "nothing");
+    if (tensor === undefined) throw wrong(`missing weights "${name}"`, `[${shape.join(", ")}]`, "nothing");
     if (tensor.data.length !== elements) {
       throw wrong(`"${name}" has another size`, `${elements} values, [${shape.join(", ")}]`, `${tensor.data.length} values`);
     }
@@ -100,7 +100,7 @@ export function checkParameters(
   }
   const names = new Set(architecture.parameters.map(({ name }) => name));
   const extra = [...received.keys()].find((name) => !names.has(name));
-  if (extra !== undefined) throw wrong(`this model has no "${extra}"`, "only the model's parameters", `"${extra}"`);
+  if (extra !== undefined) throw wrong(`unknown weights "${extra}"`, "only the model's parameters", `"${extra}"`);
 }
 
 /** The layers with their shapes and parameter counts as a table to print. */
