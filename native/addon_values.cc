@@ -22,14 +22,6 @@ napi_value to_error(napi_env env, const char* code, const char* problem) noexcep
   return error;
 }
 
-// An exception that a failed call has left in the environment would be thrown behind the callback.
-void forget_exception(napi_env env) noexcept {
-  bool pending = false;
-  napi_value exception = nullptr;
-  if (napi_is_exception_pending(env, &pending) == napi_ok && pending)
-    napi_get_and_clear_last_exception(env, &exception);
-}
-
 } // namespace
 
 napi_value current_error(napi_env env) noexcept {
@@ -115,17 +107,18 @@ NewArray new_array(napi_env env, const char* constructor_name, napi_typedarray_t
   NewArray array{};
   napi_typedarray_type got_type{};
   size_t got = 0;
-  const std::string what = std::string(constructor_name) + " of " + std::to_string(elements) + " elements";
+  const auto failure = [&](const std::string& problem) {
+    return Failure{"native", "no " + std::string(constructor_name) + " of " + std::to_string(elements) +
+                                 " elements could be made: " + problem};
+  };
   if (napi_get_global(env, &global) != napi_ok ||
       napi_get_named_property(env, global, constructor_name, &constructor) != napi_ok ||
       napi_create_double(env, static_cast<double>(elements), &length) != napi_ok ||
-      napi_new_instance(env, constructor, 1, &length, &array.value) != napi_ok) {
-    forget_exception(env);
-    throw Failure{"native", "out of memory: there is no room for a " + what};
-  }
+      napi_new_instance(env, constructor, 1, &length, &array.value) != napi_ok)
+    throw failure(Napi::Error::New(env).Message()); // which takes the exception out of the environment
   if (napi_get_typedarray_info(env, array.value, &got_type, &got, &array.data, nullptr, nullptr) != napi_ok ||
       got_type != type || got != elements)
-    throw Failure{"native", "a " + what + " could not be made: the global constructor has been replaced"};
+    throw failure("the global constructor has been replaced");
   return array;
 }
 
