@@ -9,7 +9,7 @@
 // of the rounds wait until the work has begun, the others end it at any moment from the worker's birth on. A round fails on
 // any other end than that, or when it takes longer than ROUND_MILLISECONDS.
 //
-// Memory: after the first quarter of the rounds, which fill caches and the allocator's arenas, the slope of the resident set over
+// Memory, looked at a hundred times, when no worker is left: after the first quarter of the rounds, which fill caches and the allocator's arenas, the slope of the resident set over
 // the rounds is estimated by the median of the slopes of all pairs of samples (Theil and Sen), which outliers do not move.
 // It must be below SLOPE_LIMIT. --bare does the same with workers that never load the library: what Node itself grows by.
 import { spawn } from "node:child_process";
@@ -129,23 +129,26 @@ function slopeOf(points) {
 
 /** [round, KiB] */
 const samples = [];
-let next = FROM;
-let done = 0;
-const every = Math.max(1, Math.floor(ROUNDS / 100));
-async function lane() {
-  while (next < FROM + ROUNDS) {
-    await run(next++);
-    done++;
-    if (done % every !== 0) continue;
-    collectGarbage();
-    samples.push([done, process.memoryUsage.rss() / 1_024]);
-    if (done % (5 * every) === 0) console.log(`${done} rounds, ${(samples.at(-1)[1] / 1_024).toFixed(1)} MiB resident`);
-  }
+const BATCH = Math.max(LANES, Math.ceil(ROUNDS / 100));
+
+/** Some rounds, LANES of them at a time. The resident set is looked at when no worker is left. */
+async function runBatch(first, behind) {
+  let next = first;
+  const lane = async () => {
+    while (next < behind) await run(FROM + next++);
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
+  collectGarbage();
+  samples.push([behind, process.memoryUsage.rss() / 1_024]);
 }
 
 try {
-  await Promise.all(Array.from({ length: LANES }, lane));
-  console.log(`alive after ${done} rounds`);
+  for (let first = 0; first < ROUNDS; first += BATCH) {
+    await runBatch(first, Math.min(first + BATCH, ROUNDS));
+    const [done, size] = samples.at(-1);
+    if (samples.length % 10 === 0) console.log(`${done} rounds, ${(size / 1_024).toFixed(1)} MiB resident`);
+  }
+  console.log(`alive after ${ROUNDS} rounds`);
   if (ROUNDS >= ROUNDS_FOR_SLOPE) {
     const slope = slopeOf(samples.filter(([round]) => round > ROUNDS / 4));
     console.log(`resident set: ${slope.toFixed(2)} KiB a round; the limit is ${SLOPE_LIMIT}`);
@@ -157,3 +160,4 @@ try {
 } finally {
   rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
 }
+process.exit(); // also when a worker hangs
