@@ -9,8 +9,9 @@
 // of the rounds wait until the work has begun, the others end it at any moment from the worker's birth on. A round fails on
 // any other end than that, or when it takes longer than ROUND_MILLISECONDS.
 //
-// Memory, looked at a hundred times, when no worker is left: after the first quarter of the rounds, which fill caches and the allocator's arenas, the slope of the resident set over
-// the rounds is estimated by the median of the slopes of all pairs of samples (Theil and Sen), which outliers do not move.
+// Memory is looked at a hundred times, when no worker is left. After the first quarter of the rounds, which fill caches and
+// the allocator's arenas, the slope of the resident set over the rounds is estimated by the median of the slopes of all pairs
+// of samples (Theil and Sen), which outliers do not move.
 // It must be below SLOPE_LIMIT. --bare does the same with workers that never load the library: what Node itself grows by.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -35,7 +36,7 @@ const ROUNDS = Number(given.rounds ?? 1_000);
 const FROM = Number(given.from ?? 0);
 const SEED = Number(given.seed ?? 1);
 const LANES = Number(given.lanes ?? 2);
-/** KiB a round. */
+/** KiB a round. A lost session, thread or device costs tens of them each time; what remains is noise and Node's own. */
 const SLOPE_LIMIT = 8;
 /** Fewer samples say nothing about a slope. */
 const ROUNDS_FOR_SLOPE = 400;
