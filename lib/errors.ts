@@ -4,6 +4,7 @@ export type VaeErrorCode =
   | "dtype" // an element type that the operation does not take
   | "argument" // an option or argument outside its range, or of the wrong type
   | "data" // values that cannot be trained on: NaN, infinity, outside [0, 1] for a Bernoulli likelihood, no rows
+  | "memory" // more memory than there is; the message says how much, what for, and what is available
   | "detached" // a buffer that was transferred or resized while it was needed
   | "file" // a file that is missing, truncated or not what it should be
   | "architecture" // a checkpoint or weights of another model

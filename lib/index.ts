@@ -145,5 +145,5 @@ export {
   type VaeConfig,
   type VaeOptions,
 } from "./vae/index.js";
-export type { Encoding, InterpolateOptions, Latents } from "./vae/infer.js";
+export type { CallOptions, Encoding, InterpolateOptions, Latents } from "./vae/infer.js";
 export type { MemoryUse, NamedArray } from "./vae/weights.js";

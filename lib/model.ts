@@ -1,5 +1,7 @@
+import { stat } from "node:fs/promises";
 import { VaeError } from "./errors.js";
 import { noMore, notOptions, signalOption } from "./graph/arguments.js";
+import { withMemoryErrors } from "./graph/bytes.js";
 import type { Shape } from "./graph/tensor.js";
 import { firstNotFinite } from "./io/check.js";
 import { type Checkpoint, type JsonValue, loadCheckpoint, saveCheckpoint } from "./io/checkpoint.js";
@@ -13,13 +15,26 @@ import { slotStates, type Trainable, type TrainingState } from "./learn/state.js
 import { type FitOptions, fitModel, type History, type IterateOptions, type TrainedSteps, trainModel } from "./learn/train.js";
 import { Fields, isRecord, parseOptimizer, slotNames } from "./nn/index.js";
 import type { DeviceOptions } from "./runtime/device.js";
+import { checkMemory } from "./runtime/memory.js";
 import type { Precision } from "./runtime/native.js";
 import { type Architecture, architectureOf, checkParameters, summarize } from "./vae/architecture.js";
 import { configOptions, parseConfig, type VaeConfig, type VaeOptions } from "./vae/config.js";
 import { slotState } from "./vae/graph.js";
-import { decode, type Encoding, encode, type InterpolateOptions, interpolate, type Latents, reconstruct, sample } from "./vae/infer.js";
-import { ownRows } from "./vae/rows.js";
+import {
+  type CallOptions,
+  decode,
+  type Encoding,
+  encode,
+  type InterpolateOptions,
+  interpolate,
+  type Latents,
+  reconstruct,
+  sample,
+} from "./vae/infer.js";
+import { ownRows, stopping } from "./vae/rows.js";
 import { type MemoryUse, type NamedArray, Weights } from "./vae/weights.js";
+
+const FEWER_ROWS = "use fewer rows at a time";
 
 /** Where a model lives. */
 export interface PlacementOptions {
@@ -36,7 +51,7 @@ export interface PlacementOptions {
   readonly precision?: Precision;
 }
 
-export interface SampleOptions {
+export interface SampleOptions extends CallOptions {
   /** Scales the latents' spread: below 1 samples are more typical and less varied; default 1. */
   readonly temperature?: number;
   /** The same seed gives the same samples; by default every call goes on where the one before ended. */
@@ -57,8 +72,9 @@ export interface TrainingStatus extends Readonly<TrainingState> {
  * with names may have the same columns in another order, and other columns are `"data"`. Rows without names are taken as they
  * are. Labels are kept with a data set and never looked at by the model, so their classes may be others.
  *
- * Every method throws or rejects with `VaeError` `"disposed"` after `dispose`, and with `"shape"`, `"dtype"`, `"data"` or
- * `"detached"` for data it cannot take.
+ * Every method throws or rejects with `VaeError` `"disposed"` after `dispose`, with `"shape"`, `"dtype"`, `"data"` or
+ * `"detached"` for data it cannot take, and with `"memory"` for what does not fit into memory: all that a call needs is compared
+ * with what the process can have before any of it is allocated. The model stays usable after each of these but the first.
  */
 export class Vae implements AsyncDisposable, Disposable {
   readonly #model: Trainable;
@@ -134,7 +150,7 @@ export class Vae implements AsyncDisposable, Disposable {
    */
   async fit(data: DataSource, options: FitOptions = {}, ...surplus: never[]): Promise<History> {
     noMore("fit", surplus, "fit(data, { epochs: 10, batchSize: 64 })");
-    return fitModel(this.#model, data, options);
+    return withMemoryErrors("fit", FEWER_ROWS, () => fitModel(this.#model, data, options));
   }
 
   /**
@@ -147,21 +163,24 @@ export class Vae implements AsyncDisposable, Disposable {
   }
 
   /** Mean and standard deviation of q(z|x) of every row, `rows × latent` each. */
-  async encode(data: DataSource, ...surplus: never[]): Promise<Encoding> {
-    noMore("encode", surplus);
-    return encode(this.#model, data);
+  async encode(data: DataSource, options: CallOptions = {}, ...surplus: never[]): Promise<Encoding> {
+    noMore("encode", surplus, "encode(data, { signal })");
+    const signal = callOptions("encode", options);
+    return withMemoryErrors("encode", FEWER_ROWS, () => encode(this.#model, data, signal));
   }
 
   /** E[x|z] of every latent, `rows × product(input)`: probabilities under a Bernoulli likelihood, means under a Gaussian. */
-  async decode(latents: Latents, ...surplus: never[]): Promise<Float32Array> {
-    noMore("decode", surplus);
-    return decode(this.#model, latents);
+  async decode(latents: Latents, options: CallOptions = {}, ...surplus: never[]): Promise<Float32Array> {
+    noMore("decode", surplus, "decode(latents, { signal })");
+    const signal = callOptions("decode", options);
+    return withMemoryErrors("decode", FEWER_ROWS, () => decode(this.#model, latents, signal));
   }
 
   /** E[x|z] at the mean of every row's posterior, `rows × product(input)`, in the order of {@link Vae.columns}. */
-  async reconstruct(data: DataSource, ...surplus: never[]): Promise<Float32Array> {
-    noMore("reconstruct", surplus);
-    return reconstruct(this.#model, data);
+  async reconstruct(data: DataSource, options: CallOptions = {}, ...surplus: never[]): Promise<Float32Array> {
+    noMore("reconstruct", surplus, "reconstruct(data, { signal })");
+    const signal = callOptions("reconstruct", options);
+    return withMemoryErrors("reconstruct", FEWER_ROWS, () => reconstruct(this.#model, data, signal));
   }
 
   /** E[x|z] of `count` draws from the prior, `count × product(input)`. */
@@ -173,8 +192,9 @@ export class Vae implements AsyncDisposable, Disposable {
     const fields = new Fields("sample", options);
     const temperature = fields.number("temperature", { minimum: 0 }, 1);
     const given = fields.raw("seed") === undefined ? undefined : seedOf(fields);
+    const signal = signalOption(fields);
     fields.finish();
-    const request = { count: size, temperature, seed: given ?? this.config.seed };
+    const request = { signal, count: size, temperature, seed: given ?? this.config.seed };
     if (given !== undefined) return sample(this.#model, { ...request, draw: 0 });
     const draw = this.#draws;
     // Far from every seed's first draws, so that sample(n, { seed }) with the model's seed gives others.
@@ -196,8 +216,9 @@ export class Vae implements AsyncDisposable, Disposable {
     const count = countOf("interpolate", "steps", steps);
     const fields = new Fields("interpolate", options);
     const spherical = fields.boolean("spherical", false);
+    const signal = signalOption(fields);
     fields.finish();
-    return interpolate(this.#model, [from, to], count, spherical);
+    return withMemoryErrors("interpolate", "ask for fewer steps", () => interpolate(this.#model, [from, to], count, { spherical, signal }));
   }
 
   /** Means per row in nats: ELBO and its parts, active units and, with `importanceSamples`, the negative log-likelihood. */
@@ -207,8 +228,9 @@ export class Vae implements AsyncDisposable, Disposable {
     const importanceSamples = fields.number("importanceSamples", { minimum: 0, integer: true }, 0);
     const request = { importanceSamples, seed: seedOf(fields, this.config.seed), signal: signalOption(fields), operation: "evaluate" };
     fields.finish();
-    const stops = request.signal === undefined ? [] : [request.signal];
-    return evaluateRows(this.#model, await ownRows(this.#model, data, "evaluate", { stops }), request);
+    return withMemoryErrors("evaluate", FEWER_ROWS, async () =>
+      evaluateRows(this.#model, await ownRows(this.#model, data, "evaluate", stopping(request.signal)), request),
+    );
   }
 
   /**
@@ -228,8 +250,9 @@ export class Vae implements AsyncDisposable, Disposable {
     const samples = fields.number("samples", { minimum: 0, maximum: MOST_SAMPLES, integer: true }, 0);
     const request = { samples, seed: seedOf(fields, this.config.seed), signal: signalOption(fields) };
     fields.finish();
-    const stops = request.signal === undefined ? [] : [request.signal];
-    return scoreRows(this.#model, await ownRows(this.#model, data, "score", { stops }), request);
+    return withMemoryErrors("score", FEWER_ROWS, async () =>
+      scoreRows(this.#model, await ownRows(this.#model, data, "score", stopping(request.signal)), request),
+    );
   }
 
   /** Copies of all weights by name (`"encoder.0.weight"`), row-major; dense weights are `[inputs, units]`. */
@@ -340,8 +363,15 @@ export async function load(path: string | URL, options: PlacementOptions = {}, .
   if (!isRecord(options)) throw notOptions("load", options, example);
   noMore("load", surplus, example);
   const { placement } = readPlacement("load", options, []);
-  const checkpoint = await loadCheckpoint(path);
-  const shown = shownPath(sourceOf("load", path).path);
+  const { path: file } = sourceOf("load", path);
+  const shown = shownPath(file);
+  const bytes = await stat(file).then(
+    ({ size }) => size,
+    () => 0, // which loading says better
+  );
+  const needs = { "of the file": bytes, "of weights and optimizer state": bytes };
+  checkMemory(`load ${shown}`, needs, "free memory, or load it on a machine with more");
+  const checkpoint = await withMemoryErrors(`load ${shown}`, "load a smaller model", () => loadCheckpoint(path));
   const { architecture, state, names, preparation } = readModel(shown, checkpoint);
   const slots = new Map(
     slotNames(state.optimizer ?? { kind: "sgd", momentum: 0 }).flatMap((slot) =>
@@ -454,6 +484,13 @@ function readPlacement(operation: string, options: object, others: readonly stri
 /** A number of things to make, given by position. */
 function countOf(operation: string, name: string, value: number): number {
   return new Fields(operation, { [name]: value }).number(name, { minimum: 1, integer: true });
+}
+
+function callOptions(operation: string, options: CallOptions): AbortSignal | undefined {
+  const fields = new Fields(operation, options);
+  const signal = signalOption(fields);
+  fields.finish();
+  return signal;
 }
 
 function seedOf(fields: Fields, fallback?: number): number {

@@ -129,7 +129,8 @@ std::shared_ptr<BufferHandle> open_buffer(Napi::Value value) {
 class WriteJob : public PromiseJob {
 public:
   WriteJob(std::shared_ptr<Resident> resident, size_t offset, const char* data, size_t bytes)
-      : resident_(std::move(resident)), offset_(offset), data_(AlignedMemory::copy_of(data, bytes)) {}
+      : resident_(std::move(resident)), offset_(offset),
+        data_(AlignedMemory::copy_of(data, bytes, "a copy of what is written to a tensor")) {}
 
 protected:
   void work(Pool&, const std::atomic<bool>&) override {
@@ -163,7 +164,7 @@ public:
 
 protected:
   void work(Pool&, const std::atomic<bool>&) override {
-    data_ = AlignedMemory(resident_->memory->bytes());
+    data_ = AlignedMemory(resident_->memory->bytes(), "a copy of a tensor that is read");
     resident_->memory->read(0, data_.data(), data_.bytes());
   }
   Napi::Value result(Napi::Env env) override {
@@ -199,6 +200,13 @@ Napi::Value compile(Napi::Env env, const Napi::CallbackInfo& info) {
   auto external = std::make_unique<ExternalMemory>(env, session->arena_bytes() + session->scratch_bytes());
   return to_handle(env,
                    std::make_shared<SessionHandle>(SessionHandle{context, std::move(session), std::move(external)}));
+}
+
+Napi::Value scratch_bytes(Napi::Env env, const Napi::CallbackInfo& info) {
+  const auto context = open_context(info[0]);
+  const ArrayView words = to_array(info[1], DType::int32, "words");
+  const Plan plan = parse_plan(reinterpret_cast<const int32_t*>(words.data), words.elements);
+  return Napi::Number::New(env, static_cast<double>(context->device->scratch_bytes(plan)));
 }
 
 std::shared_ptr<SessionHandle> open_session(Napi::Value value) {
@@ -290,7 +298,8 @@ RunRequest to_request(const Plan& plan, Napi::Value value) {
     if (array.elements != static_cast<size_t>(buffer.elements))
       throw Failure{"shape", name + " has " + std::to_string(array.elements) + " elements, not " +
                                  std::to_string(buffer.elements)};
-    request.inputs.push_back(AlignedMemory::copy_of(array.data, array.elements * dtype_size(buffer.dtype)));
+    request.inputs.push_back(
+        AlignedMemory::copy_of(array.data, array.elements * dtype_size(buffer.dtype), "a copy of a session's input"));
   }
   return request;
 }
@@ -318,6 +327,7 @@ napi_value initialize(napi_env env, napi_value exports) {
       method("write", exported<write>),
       method("read", exported<read>),
       method("compile", exported<compile>),
+      method("scratchBytes", exported<scratch_bytes>),
       method("disposeSession", exported<dispose_session>),
       method("run", exported<run>),
       method("stop", exported<stop>),

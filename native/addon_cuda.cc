@@ -23,34 +23,6 @@ cuda::Precision to_precision(const std::string& name) {
   throw Failure{"argument", "unknown precision \"" + name + "\": there are \"float32\", \"tf32\" and \"bfloat16\""};
 }
 
-// Where the buffers of a plan could lie: each for itself at a multiple of 256 bytes, as cuMemAlloc would place
-// residents, the arena's at their offsets.
-class ImaginedMemory {
-public:
-  explicit ImaginedMemory(const Plan& plan) {
-    char* const arena = take(static_cast<size_t>(plan.arena_bytes));
-    std::vector<char*> slots(static_cast<size_t>(plan.residents), nullptr);
-    for (const BufferSpec& buffer : plan.buffers) {
-      if (buffer.kind == BufferSpec::Kind::arena) {
-        buffers.push_back(arena + buffer.offset);
-        continue;
-      }
-      char*& slot = slots[static_cast<size_t>(buffer.offset)];
-      if (slot == nullptr) slot = take(buffer_bytes(buffer));
-      buffers.push_back(slot);
-    }
-  }
-  char* take(size_t bytes) {
-    char* const address = reinterpret_cast<char*>(next_);
-    next_ += (bytes + 255) / 256 * 256 + 256;
-    return address;
-  }
-  std::vector<char*> buffers;
-
-private:
-  uintptr_t next_ = uintptr_t{1} << 33;
-};
-
 Napi::Object to_launch(Napi::Env env, const cuda::Launch& launch) {
   Napi::Object object = Napi::Object::New(env);
   Napi::Array grid = Napi::Array::New(env, 3);

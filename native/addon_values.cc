@@ -31,8 +31,10 @@ napi_value current_error(napi_env env) noexcept {
     return to_error(env, failure.code, failure.problem.c_str());
   } catch (const PlanError& error) {
     return to_error(env, "plan", error.what());
-  } catch (const std::bad_alloc&) {
-    return to_error(env, "native", "out of memory");
+  } catch (const OutOfMemory& error) {
+    return to_error(env, "memory", error.what());
+  } catch (const std::bad_alloc&) { // of operator new: lists and tables, never tensors; it does not say how much
+    return to_error(env, "memory", "out of memory: the process has no more for the lists that a call keeps (some kB)");
   } catch (const Napi::Error& error) {
     try {
       return error.Value();
@@ -107,18 +109,18 @@ NewArray new_array(napi_env env, const char* constructor_name, napi_typedarray_t
   NewArray array{};
   napi_typedarray_type got_type{};
   size_t got = 0;
-  const auto failure = [&](const std::string& problem) {
-    return Failure{"native", "no " + std::string(constructor_name) + " of " + std::to_string(elements) +
-                                 " elements could be made: " + problem};
+  const auto failure = [&](const char* code, const std::string& problem) {
+    return Failure{code, "no " + std::string(constructor_name) + " of " + std::to_string(elements) +
+                             " elements could be made: " + problem};
   };
   if (napi_get_global(env, &global) != napi_ok ||
       napi_get_named_property(env, global, constructor_name, &constructor) != napi_ok ||
       napi_create_double(env, static_cast<double>(elements), &length) != napi_ok ||
       napi_new_instance(env, constructor, 1, &length, &array.value) != napi_ok)
-    throw failure(Napi::Error::New(env).Message()); // which takes the exception out of the environment
+    throw failure("memory", Napi::Error::New(env).Message()); // which takes the exception out of the environment
   if (napi_get_typedarray_info(env, array.value, &got_type, &got, &array.data, nullptr, nullptr) != napi_ok ||
       got_type != type || got != elements)
-    throw failure("the global constructor has been replaced");
+    throw failure("native", "the global constructor has been replaced");
   return array;
 }
 

@@ -8,6 +8,7 @@
 
 #include <napi.h>
 
+#include "memory.h"
 #include "plan.h"
 
 namespace nodevae {
@@ -47,7 +48,7 @@ struct ArrayView {
   size_t elements;
 };
 ArrayView to_array(Napi::Value value, DType dtype, const std::string& name);
-// New typed arrays in V8's own memory. Throw a Failure when there is none.
+// New typed arrays in V8's own memory. Throw Failure "memory" when there is none.
 Napi::Value from_bytes(Napi::Env env, DType dtype, const void* data, size_t elements);
 Napi::Value from_doubles(Napi::Env env, const std::vector<double>& numbers);
 

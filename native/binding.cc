@@ -65,6 +65,26 @@ std::vector<char*> buffer_addresses(const Plan& plan, char* arena,
   return addresses;
 }
 
+ImaginedMemory::ImaginedMemory(const Plan& plan) {
+  char* const arena = take(static_cast<size_t>(plan.arena_bytes));
+  std::vector<char*> slots(static_cast<size_t>(plan.residents), nullptr);
+  for (const BufferSpec& buffer : plan.buffers) {
+    if (buffer.kind == BufferSpec::Kind::arena) {
+      buffers.push_back(arena + buffer.offset);
+      continue;
+    }
+    char*& slot = slots[static_cast<size_t>(buffer.offset)];
+    if (slot == nullptr) slot = take(buffer_bytes(buffer));
+    buffers.push_back(slot);
+  }
+}
+
+char* ImaginedMemory::take(size_t bytes) {
+  char* const address = reinterpret_cast<char*>(next_);
+  next_ += (bytes + 255) / 256 * 256 + 256;
+  return address;
+}
+
 ResolvedStep resolve(const Plan& plan, const PlanStep& step, const std::vector<char*>& addresses) {
   ResolvedStep resolved;
   resolved.kernel = step.kernel;

@@ -1,6 +1,7 @@
 // Between a plan and the memory it is bound to: does it fit, what is written, and where every operand lies.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,6 +20,18 @@ std::string bind_problem(const Plan& plan, const std::vector<std::shared_ptr<Res
 bool writes(const PlanStep& step, size_t operand);
 bool writes_residents(const Plan& plan, const PlanStep& step);
 std::vector<bool> written_slots(const Plan& plan);
+
+// Where the buffers of a plan could lie, for those who only ask how a step would be computed: nothing is there. Each
+// resident for itself at a multiple of 256 bytes, the arena's buffers at their offsets.
+class ImaginedMemory {
+public:
+  explicit ImaginedMemory(const Plan& plan);
+  char* take(size_t bytes);
+  std::vector<char*> buffers;
+
+private:
+  uintptr_t next_ = uintptr_t{1} << 33;
+};
 
 size_t buffer_bytes(const BufferSpec& buffer);
 size_t total_bytes(const std::vector<std::shared_ptr<Resident>>& residents);

@@ -13,12 +13,31 @@ namespace {
 
 size_t round_up(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
+// The scratch memory of all kernels of a plan together: they run one after the other.
+struct Scratch {
+  size_t shared = 0;
+  size_t local = 0; // of each thread
+  void make_room(const Kernel& kernel) {
+    shared = std::max(shared, kernel.shared_bytes());
+    local = std::max(local, round_up(kernel.local_bytes()));
+  }
+};
+
 class CpuDevice final : public Device {
 public:
   CpuDevice(int threads, std::string tier) : threads_(threads), tier_(std::move(tier)) {}
-  std::unique_ptr<Memory> allocate(size_t bytes) override { return std::make_unique<HostMemory>(bytes); }
+  std::unique_ptr<Memory> allocate(size_t bytes) override {
+    return std::make_unique<HostMemory>(bytes, "a resident tensor");
+  }
   std::unique_ptr<Session> compile(Plan plan, std::vector<std::shared_ptr<Resident>> residents) override {
     return std::make_unique<CpuSession>(std::move(plan), std::move(residents), threads_, tier_);
+  }
+  size_t scratch_bytes(const Plan& plan) override {
+    const ImaginedMemory memory(plan);
+    Scratch scratch;
+    for (const PlanStep& step : plan.steps)
+      scratch.make_room(*make_cpu_kernel(resolve(plan, step, memory.buffers), threads_, tier_));
+    return scratch.shared + scratch.local * static_cast<size_t>(threads_);
   }
 
 private:
@@ -37,24 +56,25 @@ struct CpuSession::Progress {
 
 CpuSession::CpuSession(Plan plan, std::vector<std::shared_ptr<Resident>> residents, int threads,
                        const std::string& tier)
-    : plan_(std::move(plan)), residents_(std::move(residents)), arena_(static_cast<size_t>(plan_.arena_bytes)) {
-  snapshot_.watch(residents_, written_slots(plan_),
-                  [](size_t bytes) -> std::unique_ptr<Memory> { return std::make_unique<HostMemory>(bytes); });
+    : plan_(std::move(plan)), residents_(std::move(residents)),
+      arena_(static_cast<size_t>(plan_.arena_bytes), "the working memory of a session") {
+  snapshot_.watch(residents_, written_slots(plan_), [](size_t bytes) -> std::unique_ptr<Memory> {
+    return std::make_unique<HostMemory>(bytes, "the copy of the weights that divergence goes back to");
+  });
   make_kernels(threads, tier);
 }
 
 void CpuSession::make_kernels(int threads, const std::string& tier) {
   const std::vector<char*> addresses = buffer_addresses(plan_, arena_.data(), residents_);
-  size_t shared = 0, local = 0;
+  Scratch scratch;
   for (const PlanStep& step : plan_.steps) {
     kernels_.push_back(make_cpu_kernel(resolve(plan_, step, addresses), threads, tier));
-    shared = std::max(shared, kernels_.back()->shared_bytes());
-    local = std::max(local, round_up(kernels_.back()->local_bytes()));
+    scratch.make_room(*kernels_.back());
   }
-  shared_ = AlignedMemory(shared);
-  local_memory_ = AlignedMemory(local * static_cast<size_t>(threads));
+  shared_ = AlignedMemory(scratch.shared, "partial results of a session");
+  local_memory_ = AlignedMemory(scratch.local * static_cast<size_t>(threads), "the tiles of a session's threads");
   for (int thread = 0; thread < threads; ++thread)
-    local_.push_back(local_memory_.data() + local * static_cast<size_t>(thread));
+    local_.push_back(local_memory_.data() + scratch.local * static_cast<size_t>(thread));
 }
 
 RunOutcome CpuSession::run(const RunRequest& request, Pool& pool, const RunControl& control) {
@@ -123,6 +143,8 @@ bool CpuSession::run_kernels(Progress& progress, size_t begin, size_t end, uint6
       } else {
         kernels_[i]->run(progress.context);
       }
+    } catch (const std::bad_alloc& error) {
+      throw OutOfMemory(at_step(plan_, i, step, error.what()).what());
     } catch (const std::exception& error) {
       throw at_step(plan_, i, step, error.what());
     }
@@ -162,8 +184,8 @@ uint64_t CpuSession::rewind(Progress& progress, uint64_t target) {
 
 void CpuSession::copy_outputs(RunOutcome& outcome) const {
   for (int32_t buffer : plan_.outputs)
-    outcome.outputs.push_back(
-        AlignedMemory::copy_of(arena_data(buffer), buffer_bytes(plan_.buffers[static_cast<size_t>(buffer)])));
+    outcome.outputs.push_back(AlignedMemory::copy_of(
+        arena_data(buffer), buffer_bytes(plan_.buffers[static_cast<size_t>(buffer)]), "a copy of a session's output"));
 }
 
 std::shared_ptr<Device> open_cpu_device(int threads, const std::string& tier) {

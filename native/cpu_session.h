@@ -14,7 +14,7 @@ namespace nodevae {
 
 class CpuSession final : public Session {
 public:
-  // Throws std::bad_alloc.
+  // Throws OutOfMemory.
   CpuSession(Plan plan, std::vector<std::shared_ptr<Resident>> residents, int threads, const std::string& tier);
 
   const Plan& plan() const override { return plan_; }

@@ -15,11 +15,14 @@ namespace nodevae {
 class Device {
 public:
   virtual ~Device() = default;
-  // Zero-filled. Throws when there is not that much: std::bad_alloc, or an error that says more.
+  // Zero-filled. Throws OutOfMemory.
   virtual std::unique_ptr<Memory> allocate(size_t bytes) = 0;
   // The plan, ready to run. `residents` by slot, of this device; they must fit the plan (bind_problem() says what does
   // not). Throws as allocate() does, and KernelError for a step that the device cannot compute.
   virtual std::unique_ptr<Session> compile(Plan plan, std::vector<std::shared_ptr<Resident>> residents) = 0;
+  // What a session of the plan would take beside its arena, without taking it: partial results and tiles of its
+  // kernels. 0 where that is not known beforehand. Throws KernelError.
+  virtual size_t scratch_bytes(const Plan& plan) = 0;
 };
 
 // The processor: an instruction tier and the number of threads of its queue's pool.

@@ -1,8 +1,9 @@
 #include "memory.h"
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <new>
+#include <iterator>
 #include <utility>
 
 #if defined(__unix__) || defined(__APPLE__)
@@ -66,21 +67,36 @@ void release(char* memory, size_t bytes) {
 }
 #else
 char* allocate(size_t bytes) {
-  return static_cast<char*>(std::memset(::operator new(bytes, std::align_val_t{kAlignment}), 0, bytes));
+  void* memory = ::operator new(bytes, std::align_val_t{kAlignment}, std::nothrow);
+  return memory == nullptr ? nullptr : static_cast<char*>(std::memset(memory, 0, bytes));
 }
 void release(char* memory, size_t) { ::operator delete(memory, std::align_val_t{kAlignment}); }
 #endif
 
 } // namespace
 
-AlignedMemory::AlignedMemory(size_t bytes) : bytes_(bytes) {
-  if (bytes == 0) return;
-  data_ = allocate(bytes);
-  if (data_ == nullptr) throw std::bad_alloc();
+std::string show_bytes(uint64_t bytes) {
+  static constexpr const char* kUnits[] = {"bytes", "kB", "MB", "GB", "TB", "PB", "EB"};
+  if (bytes < 1000) return std::to_string(bytes) + " bytes";
+  double value = static_cast<double>(bytes);
+  size_t unit = 0;
+  for (; value >= 999.5 && unit + 1 < std::size(kUnits); value /= 1000) ++unit;
+  char text[32];
+  std::snprintf(text, sizeof text, value < 9.95 ? "%.1f %s" : "%.0f %s", value, kUnits[unit]);
+  return text;
 }
 
-AlignedMemory AlignedMemory::copy_of(const char* data, size_t bytes) {
-  AlignedMemory copy(bytes);
+OutOfMemory::OutOfMemory(size_t bytes, const char* purpose)
+    : OutOfMemory("out of memory: " + show_bytes(bytes) + " for " + purpose) {}
+
+AlignedMemory::AlignedMemory(size_t bytes, const char* purpose) : bytes_(bytes) {
+  if (bytes == 0) return;
+  data_ = allocate(bytes);
+  if (data_ == nullptr) throw OutOfMemory(bytes, purpose);
+}
+
+AlignedMemory AlignedMemory::copy_of(const char* data, size_t bytes, const char* purpose) {
+  AlignedMemory copy(bytes, purpose);
   if (bytes > 0) std::memcpy(copy.data(), data, bytes);
   return copy;
 }

@@ -4,20 +4,37 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
+#include <string>
 #include <utility>
 
 #include "plan.h"
 
 namespace nodevae {
 
+// Memory that could not be had. what() says how much was asked for, and what for.
+class OutOfMemory : public std::bad_alloc {
+public:
+  explicit OutOfMemory(std::string problem) : problem_(std::move(problem)) {}
+  // "out of memory: 1.5 GB for the working memory of a session"
+  OutOfMemory(size_t bytes, const char* purpose);
+  const char* what() const noexcept override { return problem_.c_str(); }
+
+private:
+  std::string problem_;
+};
+
+// "1.5 GB", "812 bytes".
+std::string show_bytes(uint64_t bytes);
+
 // Zero-filled, 64-byte aligned host memory.
 class AlignedMemory {
 public:
   AlignedMemory() = default;
-  // Throws std::bad_alloc, also for more than the machine's physical memory: an operating system that overcommits
-  // would grant it and kill the process later.
-  explicit AlignedMemory(size_t bytes);
-  static AlignedMemory copy_of(const char* data, size_t bytes);
+  // Throws OutOfMemory, also for more than the machine's physical memory: an operating system that overcommits would
+  // grant it and kill the process later. `purpose` is for its message.
+  AlignedMemory(size_t bytes, const char* purpose);
+  static AlignedMemory copy_of(const char* data, size_t bytes, const char* purpose);
   AlignedMemory(AlignedMemory&& other) noexcept;
   AlignedMemory& operator=(AlignedMemory&& other) noexcept;
   ~AlignedMemory();
@@ -44,7 +61,7 @@ public:
 
 class HostMemory final : public Memory {
 public:
-  explicit HostMemory(size_t bytes) : memory_(bytes) {}
+  HostMemory(size_t bytes, const char* purpose) : memory_(bytes, purpose) {}
   size_t bytes() const override { return memory_.bytes(); }
   char* address() const override { return memory_.data(); }
   void write(size_t offset, const char* from, size_t bytes) override;

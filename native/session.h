@@ -50,7 +50,7 @@ public:
   virtual size_t scratch_bytes() const = 0;
   virtual size_t resident_bytes() const = 0;
 
-  // Runs on the context's thread. Throws KernelError (or std::bad_alloc); the weights are then those from before
+  // Runs on the context's thread. Throws KernelError (or OutOfMemory); the weights are then those from before
   // this run.
   virtual RunOutcome run(const RunRequest& request, Pool& pool, const RunControl& control) = 0;
 };

@@ -20,7 +20,7 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   runtime: ["errors", "graph", "compile"],
   ops: ["errors", "node-version", "graph", "runtime"],
   nn: ["errors", "graph"],
-  io: ["errors", "graph"],
+  io: ["errors", "graph", "runtime"],
   vae: ["errors", "graph", "nn", "runtime", "io"],
   learn: ["errors", "graph", "nn", "runtime", "io", "vae"],
   model: ["errors", "graph", "nn", "runtime", "io", "vae", "learn"],

@@ -41,13 +41,13 @@ describe("save", () => {
   test("beside a training that takes up another optimizer gives the state before it or after it", async () => {
     const path = join(folder, "race.vae");
     const seen = new Set<string>();
-    // Saved before the training begins, and then one microtask later each time: it takes up its optimizer after a few.
+    // Saved before the training begins, and then one turn later each time: it takes up its optimizer once its step is compiled.
     for (let turns = -1; turns < 12; turns++) {
       await using one = model();
       await one.fit(rows, { steps: 2, optimizer: adam() });
       const early = turns < 0 ? one.save(path) : undefined;
       const training = one.fit(rows, { steps: 3, optimizer: sgd({ learningRate: 1e-3, momentum: 0.9 }) });
-      for (let turn = 0; turn < turns; turn++) await null;
+      for (let turn = 0; turn < turns; turn++) await new Promise(setImmediate);
       await Promise.all([early ?? one.save(path), training]);
       await using again = await load(path, { device: "cpu", threads: 1 });
       const { step, optimizer, optimizerStart } = again.training;

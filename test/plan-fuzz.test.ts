@@ -136,9 +136,9 @@ function compile(context: NativeContext, words: Int32Array, residents: readonly 
   try {
     return addon.compile(context, words, residents);
   } catch (error) {
-    const { code, message } = error as { code: string; message: string };
+    const { code } = error as { code: string };
     if (code === "plan") return "refused";
-    if (code === "native" && message === "out of memory") return "too large";
+    if (code === "memory") return "too large";
     if (code === "argument") return "argument";
     throw error;
   }

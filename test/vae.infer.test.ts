@@ -104,11 +104,11 @@ describe("refused with a VaeError", () => {
     ["NaN latents", (one) => one.decode(Float32Array.of(0, 0, 0, Number.NaN)), "data", /^decode: row 1, column 1 of the latents is NaN/],
     ["texts as latents", (one) => one.decode([["0", "1"] as unknown as number[]]), "argument", /^decode: .*numbers.*"0"/],
     ["null in a latent", (one) => one.decode([[0, null] as unknown as number[]]), "argument", /^decode: .*numbers.*null/],
-    ["more samples than memory", (one) => one.sample(1e10), "argument", /^sample: .*10000000000 rows/],
+    ["more samples than memory", (one) => one.sample(1e10), "memory", /^sample: needs [\d.]+ [GT]B of results .*10000000000 rows/],
     [
       "more steps than memory",
       (one) => one.interpolate(clusteredRows(1, SIZE), clusteredRows(1, SIZE), 1e12),
-      "argument",
+      "memory",
       /^interpolate: .*1000000000000 rows/,
     ],
     ["an object as weights", (one) => one.setParameters({} as never), "argument", /^setParameters: expected a Map .*; received \{\}/],

@@ -56,7 +56,8 @@ function mostTypical(latents: Float32Array, labels: Int32Array, label: number): 
   const rows = [...labels.keys()].filter((row) => labels[row] === label);
   const latentOf = (row: number): Float32Array => latents.subarray(row * size, (row + 1) * size);
   const centre = new Float32Array(size).map((_, dimension) => rows.reduce((sum, row) => sum + latentOf(row)[dimension]!, 0) / rows.length);
-  const distance = (row: number): number => Math.hypot(...latentOf(row).map((value, dimension) => value - centre[dimension]!));
+  const distance = (row: number): number =>
+    Math.sqrt(latentOf(row).reduce((sum, value, dimension) => sum + (value - centre[dimension]!) ** 2, 0));
   return rows.reduce((best, row) => (distance(row) < distance(best) ? row : best));
 }
 

@@ -59,7 +59,7 @@ export class Clusters {
       if (cluster === from) return true;
       if (seen.has(cluster)) continue;
       seen.add(cluster);
-      stack.push(...cluster.inputs);
+      for (const input of cluster.inputs) stack.push(input);
     }
     return false;
   }

@@ -1,5 +1,6 @@
 // Writes a plan as the int32 words that native/plan.h describes and native/plan.cc reads.
 import { VaeError } from "../errors.js";
+import { greatest } from "../graph/extremes.js";
 import type { DType } from "../graph/tensor.js";
 import { type Instruction, type Plan, type PlanStep, type ReductionAxes, SPACE_DIMENSIONS } from "./plan.js";
 
@@ -40,7 +41,7 @@ class Encoder {
     const slots = buffers.map((buffer) => (buffer.kind === "resident" ? buffer.slot + 1 : 0));
     this.#word(MAGIC, VERSION);
     this.#wide(arenaBytes);
-    this.#word(Math.max(0, ...slots), buffers.length, inputs.length, outputs.length, terms.buffer, commit, steps.length);
+    this.#word(Math.max(0, greatest(slots)), buffers.length, inputs.length, outputs.length, terms.buffer, commit, steps.length);
     for (const buffer of buffers) {
       const resident = buffer.kind === "resident";
       this.#word(resident ? 1 : 0, DTYPES[buffer.dtype]);

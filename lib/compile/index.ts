@@ -1,5 +1,6 @@
 // Graph to plan: simplify, prepare (views and copies), cluster (fusion), schedule, lower, memory.
 import { VaeError } from "../errors.js";
+import { greatest, least } from "../graph/extremes.js";
 import { type DType, sameShape, showShape, sizeOf, type Tensor, topological } from "../graph/tensor.js";
 import { type Cluster, Clusters } from "./cluster.js";
 import { type Lowering, lower, type Place, pieceView } from "./lower.js";
@@ -268,9 +269,9 @@ class Compilation {
         const members = temporaries.filter((i) => merged(i) === group);
         const lives = members.map((i) => used.get(i) ?? { first: 0, last: 0 });
         return {
-          bytes: Math.max(...members.map((i) => bytes(this.#buffers[i]!))),
-          first: Math.min(...lives.map((life) => life.first)),
-          last: Math.max(...lives.map((life) => life.last)),
+          bytes: greatest(members.map((i) => bytes(this.#buffers[i]!))),
+          first: least(lives.map((life) => life.first)),
+          last: greatest(lives.map((life) => life.last)),
         };
       }),
     );

@@ -55,7 +55,11 @@ export function mergeInPlace(
   temporaryBytes: (buffer: number) => number | undefined,
 ): (buffer: number) => number {
   const parent = new Map<number, number>();
-  const find = (i: number): number => (parent.has(i) ? find(parent.get(i)!) : i);
+  const find = (i: number): number => {
+    let root = i;
+    for (let above = parent.get(root); above !== undefined; above = parent.get(root)) root = above;
+    return root;
+  };
   steps.forEach((step, index) => {
     const taken = new Set<number>();
     step.program.forEach((store, at) => {

@@ -2,6 +2,7 @@
 // only after everything that reads its old value, and only after the step's terms are known (so that a step whose
 // loss is not finite changes nothing). Where such an edge would close a cycle, the new value waits in the arena and
 // is copied over at the end of the step.
+import { least } from "../graph/extremes.js";
 import type { Tensor } from "../graph/tensor.js";
 import type { Cluster, Clusters } from "./cluster.js";
 import { isPointwise, storageRoot, stripReshape, viewOf } from "./prepare.js";
@@ -88,7 +89,7 @@ function topologicalOrder(clusters: Clusters, writers: ReadonlySet<Cluster>): Cl
   const age = (cluster: Cluster) => (cluster.root ?? cluster.nodes[0]!).id;
   const due = new Map<Cluster, number>();
   for (const cluster of inOrder(users, () => 0).reverse()) {
-    due.set(cluster, Math.min(age(cluster), ...users.get(cluster)!.map((user) => due.get(user)!)));
+    due.set(cluster, Math.min(age(cluster), least(users.get(cluster)!.map((user) => due.get(user)!))));
   }
   return inOrder(users, (a, b) => due.get(a)! - due.get(b)! || age(a) - age(b) || Number(writers.has(a)) - Number(writers.has(b)));
 }

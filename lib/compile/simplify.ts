@@ -194,8 +194,18 @@ export class Simplifier {
   }
 }
 
+/** Longer lists are told apart by which they are, not by what they hold: writing millions of numbers takes seconds. */
+const LONGEST_WRITTEN = 4096;
+const longLists = new WeakMap<object, number>();
+let longListsSeen = 0;
+
 /** JSON has no infinities, NaN and negative zero, which are different constants nevertheless. */
 function exactly(_name: string, value: unknown): unknown {
+  if (Array.isArray(value) && value.length > LONGEST_WRITTEN) {
+    const id = longLists.get(value) ?? longListsSeen++;
+    longLists.set(value, id);
+    return `list ${id}`;
+  }
   if (typeof value !== "number" || (Number.isFinite(value) && !Object.is(value, -0))) return value;
   return Object.is(value, -0) ? "-0" : String(value);
 }

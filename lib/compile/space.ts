@@ -1,4 +1,5 @@
 // The iteration space of a kernel call: four outer dimensions, rows, columns, and how tensors lie in it.
+import { greatest, least } from "../graph/extremes.js";
 import { stridesOf } from "../graph/shape.js";
 import { type Shape, sizeOf, type Tensor } from "../graph/tensor.js";
 import { viewOf } from "./prepare.js";
@@ -84,8 +85,8 @@ export function productSplit(node: Tensor): Split {
 export function reductionSplit(node: Tensor): { split: Split; axes: "rows" | "columns" | "both" } {
   const shape = node.inputs[0]!.shape;
   const axes = node.attributes.axes as readonly number[];
-  const from = Math.min(...axes);
-  const to = Math.max(...axes) + 1;
+  const from = least(axes);
+  const to = greatest(axes) + 1;
   const count = (a: number, b: number) => sizeOf(shape.slice(a, b));
   // A full reduction takes any split; all but the last dimension is what bias and per-channel sums beside it will ask for.
   if (count(0, from) === 1 && count(to, shape.length) === 1) return { split: { outer: 1, rows: count(0, shape.length - 1) }, axes: "both" };

@@ -227,15 +227,17 @@ export function checkGroups(operation: string, channels: number, filters: number
 }
 
 function greatestCommonDivisor(a: number, b: number): number {
-  return b === 0 ? a : greatestCommonDivisor(b, a % b);
+  let [larger, smaller] = [a, b];
+  while (smaller > 0) [larger, smaller] = [smaller, larger % smaller];
+  return larger;
 }
 
-/** In increasing order; by trial up to the root, since numbers of channels out of a file may be large. */
-function divisorsOf(number: number): readonly number[] {
-  const small: number[] = [];
-  for (let factor = 1; factor * factor <= number; factor++) if (number % factor === 0) small.push(factor);
-  const large = small.map((factor) => number / factor).reverse();
-  return [...small, ...(large[0] === small.at(-1) ? large.slice(1) : large)];
+/** All divisors of a whole number, the least first; by trial up to the root, since numbers out of a file may be large. */
+export function divisorsOf(number: number): readonly number[] {
+  const low: number[] = [];
+  for (let divisor = 1; divisor * divisor <= number; divisor++) if (number % divisor === 0) low.push(divisor);
+  const high = low.filter((divisor) => divisor * divisor !== number).map((divisor) => number / divisor);
+  return [...low, ...high.reverse()];
 }
 
 function checkChannels(operation: string, x: Shape, w: Shape, groups: number): void {

@@ -1,7 +1,7 @@
 import { describe, VaeError } from "../errors.js";
 import { checkOptions } from "./arguments.js";
 import { calledBy, checkWhole, makeNode, type None, notDifferentiable, type OpRow, type Plain, type Rows } from "./table.js";
-import { checkShape, type DType, isTensor, type Shape, showShape, sizeOf, type Tensor, type TensorLike } from "./tensor.js";
+import { checkShape, checkTable, type DType, isTensor, type Shape, showShape, sizeOf, type Tensor, type TensorLike } from "./tensor.js";
 
 interface LeafSignatures {
   input: { inputs: None; attributes: { readonly name: string } };
@@ -116,6 +116,7 @@ export function constant(value: number | { readonly data: ArrayLike<number>; rea
   return calledBy(constant, surplus, () => {
     if (typeof value === "number") return makeNode(leafRows.constant, [], { value }, { shape: [], dtype: "float32" });
     const { data, shape } = checkOptions("constant", value, ["data", "shape"]);
+    checkTable("constant", "its data", data?.length);
     if (typeof data !== "object" || data === null || !Array.from(data).every((number) => typeof number === "number")) {
       throw new VaeError({ code: "argument", operation: "constant", expected: "data to be an array of numbers", received: describe(data) });
     }

@@ -7,7 +7,7 @@ import { constant, toTensor } from "./leaves.js";
 import { broadcastTo, concatenate, pad, reshape, slice, transpose } from "./movement.js";
 import { max, sum } from "./reduce.js";
 import { calledBy, checkWhole, distinct, type OpCase, real } from "./table.js";
-import { type Shape, showShape, type Tensor, type TensorLike } from "./tensor.js";
+import { type Shape, showShape, type Tensor, type TensorLike, tableOf } from "./tensor.js";
 import { unfold } from "./windows.js";
 
 /** How pooling windows lie. */
@@ -96,7 +96,7 @@ export function maxPool2d(x: TensorLike, size: number | Pair, options: PoolOptio
 
 /** The number of pixels, padding left out, in each window along an axis. */
 function pixelCounts({ size, kernel, stride, before, output }: WindowAxis): number[] {
-  return Array.from({ length: output }, (_, o) => {
+  return tableOf("averagePool2d", "the sizes of its windows along an axis", output, (o) => {
     const first = o * stride - before;
     return Math.min(first + kernel, size) - Math.max(first, 0);
   });
@@ -160,7 +160,7 @@ function neighbours(x: Tensor, axis: number, offset: 1 | -1): Tensor {
  */
 function interpolated(x: Tensor, axis: number, factor: number): Tensor {
   if (factor === 1) return x;
-  const offsets = Array.from({ length: factor }, (_, p) => (p + 0.5) / factor - 0.5);
+  const offsets = tableOf("upsampleBilinear2d", "a table of weights", factor, (p) => (p + 0.5) / factor - 0.5);
   const inner = x.shape.slice(axis + 1);
   const part = (source: Tensor, weight: (t: number) => number) => {
     const weights = constant({ data: offsets.map(weight), shape: [factor, ...inner.map(() => 1)] });

@@ -10,7 +10,7 @@ import { reshape } from "./movement.js";
 import { max, sum } from "./reduce.js";
 import { normalizeAxis } from "./shape.js";
 import { calledBy, checkFloat, checkWhole, integers, list, type OpCase, real, showType } from "./table.js";
-import { type Shape, sameShape, showShape, type Tensor, type TensorLike } from "./tensor.js";
+import { type Shape, sameShape, showShape, type Tensor, type TensorLike, tableOf } from "./tensor.js";
 import { exp, finiteMask, log, negate } from "./unary.js";
 
 /** Along which axis classes lie. */
@@ -65,8 +65,8 @@ export function oneHot(indices: TensorLike, depth: number, ...surplus: unknown[]
   return calledBy(oneHot, surplus, () => {
     const tensor = toTensor("oneHot", indices);
     checkIndices("oneHot", tensor);
-    checkWhole("oneHot", "depth", depth, 1, 2 ** 24); // float32 counts exactly up to there
-    const classes = constant({ data: Array.from({ length: depth }, (_, i) => i), shape: [depth] });
+    checkWhole("oneHot", "depth", depth, 1, 2 ** 22); // the table of classes is part of the graph
+    const classes = constant({ data: tableOf("oneHot", "a table of classes", depth, (i) => i), shape: [depth] });
     return equal(reshape(cast(tensor), [...tensor.shape, 1]), classes);
   });
 }

@@ -1,7 +1,7 @@
 import { describe, VaeError } from "../errors.js";
 import { noMore } from "./arguments.js";
 import { isArray } from "./kinds.js";
-import { type Attributes, makeTensor, type Shape, showShape, type Tensor, type TensorType } from "./tensor.js";
+import { type Attributes, checkSize, makeTensor, type Shape, showShape, type Tensor, type TensorType } from "./tensor.js";
 
 /** The kind of work that an op is; the compiler lowers family by family. */
 export type Family =
@@ -109,7 +109,9 @@ export function makeNode<Inputs extends Many, Told extends Attributes>(
   attributes: Told,
   requested?: TensorType,
 ): Tensor {
-  return makeTensor(row.name, inputs, attributes, row.type(inputs, attributes, requested));
+  const type = row.type(inputs, attributes, requested);
+  checkSize(row.name, type.shape);
+  return makeTensor(row.name, inputs, attributes, type);
 }
 
 /**

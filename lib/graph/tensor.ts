@@ -123,6 +123,44 @@ export function checkShape(operation: string, shape: Shape): void {
   throw new VaeError({ code: "shape", operation, expected, received: showShape(shape) });
 }
 
+/** Throws where a result has more elements than can be computed with; its dimensions are known to be right. */
+export function checkSize(operation: string, shape: Shape): void {
+  const size = sizeOf(shape);
+  if (size <= MOST_ELEMENTS) return;
+  throw new VaeError({
+    code: "shape",
+    operation,
+    expected: "a result of at most 2^40 elements",
+    received: `${showShape(shape)}, about ${size.toPrecision(2)}`,
+  });
+}
+
+/** What a graph may hold as a table of numbers: it is plain data, which is printed, compared and hashed. */
+const LARGEST_TABLE = 2 ** 22;
+
+/**
+ * A list for a constant, made number by number.
+ *
+ * @param what it holds, for the message: `"a mask of 5000 × 5000"`
+ * @throws VaeError `"shape"` for more than a graph can hold
+ */
+export function tableOf(operation: string, what: string, length: number, valueAt: (index: number) => number): number[] {
+  checkTable(operation, what, length);
+  return Array.from({ length }, (_, index) => valueAt(index));
+}
+
+/** Throws for a table of more numbers than a graph can hold. */
+export function checkTable(operation: string, what: string, length: number): void {
+  if (length <= LARGEST_TABLE) return;
+  throw new VaeError({
+    code: "shape",
+    operation,
+    expected: `at most 2^22 numbers in ${what}`,
+    received: `${length} numbers`,
+    hint: "large data go into a graph as an input or a state",
+  });
+}
+
 /** Every tensor that the outputs need, themselves included, in an order in which inputs come before their users. */
 export function topological(outputs: readonly Tensor[]): Tensor[] {
   if (!isArray(outputs) || !Array.from(outputs).every(isTensor)) {

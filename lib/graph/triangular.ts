@@ -7,7 +7,7 @@ import { matmul } from "./linear.js";
 import { transpose } from "./movement.js";
 import { sum } from "./reduce.js";
 import { calledBy, checkFloat, makeNode, type One, type OpCase, type Rows, real, type Two } from "./table.js";
-import { type Shape, sameShape, showShape, type Tensor, type TensorLike } from "./tensor.js";
+import { type Shape, sameShape, showShape, type Tensor, type TensorLike, tableOf } from "./tensor.js";
 import { log, negate } from "./unary.js";
 
 type SolveAttributes = { readonly transpose: boolean };
@@ -28,7 +28,7 @@ function checkSquare(operation: string, a: Tensor): void {
 
 /** A matrix of 1 below the diagonal, a value on it and 0 above. */
 function lowerMask(n: number, diagonal: number): Tensor {
-  const data = Array.from({ length: n * n }, (_, flat) => {
+  const data = tableOf("cholesky", `the mask of a gradient, ${n} × ${n}`, n * n, (flat) => {
     const [i, j] = [Math.floor(flat / n), flat % n];
     return i > j ? 1 : i === j ? diagonal : 0;
   });

@@ -1,4 +1,5 @@
-import { VaeError } from "../errors.js";
+import { newArray } from "../graph/bytes.js";
+import { checkMemory } from "../runtime/memory.js";
 
 /** Values that are copied between two turns of the event loop: 8 MiB of floats, about 10 ms in fresh memory. */
 const LARGEST_BLOCK = 2 ** 21;
@@ -58,11 +59,8 @@ export class Blocks {
   }
 
   #allocate(length: number): Values {
-    try {
-      return this.bytes ? new Uint8Array(length) : new Float32Array(length);
-    } catch (cause) {
-      const received = `${Math.max(length, this.length)} values`;
-      throw new VaeError({ code: "argument", operation: this.operation, expected: "rows that fit into memory", received, cause });
-    }
+    const request = { operation: this.operation, what: "of rows", hint: "collect fewer rows at a time" };
+    checkMemory(request.operation, { [request.what]: length * (this.bytes ? 1 : 4) }, request.hint);
+    return this.bytes ? newArray(Uint8Array, length, request) : newArray(Float32Array, length, request);
   }
 }

@@ -1,7 +1,8 @@
 import { constants } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
-import { totalmem } from "node:os";
-import { fileError, fileSystemError, type Source, systemError } from "./source.js";
+import { newArray } from "../graph/bytes.js";
+import { checkMemory } from "../runtime/memory.js";
+import { fileError, fileSystemError, type Source, shownPath, systemError } from "./source.js";
 
 /** One call of `read` may not ask for 2 GiB or more on every platform. */
 const CHUNK_BYTES = 1 << 30;
@@ -73,19 +74,10 @@ export async function readBytes(source: Source): Promise<Uint8Array<ArrayBuffer>
   }
 }
 
-/** A file with holes may claim any size: memory is not asked for what the machine does not have. */
+/** A file with holes may claim any size: memory is not asked for what the process cannot have. */
 function roomFor(source: Source, size: number): Uint8Array<ArrayBuffer> {
-  const limit = Math.min(totalmem(), process.constrainedMemory?.() || Number.POSITIVE_INFINITY);
-  const tooLarge = (cause?: unknown) =>
-    fileError(source, "the file is too large to be read into memory", {
-      expected: `at most ${limit} bytes`,
-      received: `${size} bytes`,
-      cause,
-    });
-  if (size > limit) throw tooLarge();
-  try {
-    return new Uint8Array(size);
-  } catch (cause) {
-    throw tooLarge(cause);
-  }
+  const operation = `${source.operation} ${shownPath(source.path)}`;
+  const hint = "free memory, or read a smaller file";
+  checkMemory(operation, { "of the file's bytes": size }, hint);
+  return newArray(Uint8Array, size, { operation, what: "of the file's bytes", hint });
 }

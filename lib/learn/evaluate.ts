@@ -1,9 +1,10 @@
 // What a model makes of data it is shown, without learning. Native calls give values per row; means are taken in float64.
+import { setImmediate } from "node:timers/promises";
 import type { Dataset } from "../io/dataset.js";
 import { dtypeOf } from "../runtime/feed.js";
 import { elboGraph, importanceGraph, prepareGraph, scoreGraph } from "../vae/graph.js";
 import type { Inference } from "../vae/infer.js";
-import { batches, batchFor, checkBytesAsTrained, checkRows, type RowBatch, resultRows } from "../vae/rows.js";
+import { batches, batchFor, checkBytesAsTrained, checkRows, type Results, type RowBatch, resultRows } from "../vae/rows.js";
 
 /** Means per sample in nats. */
 export interface Evaluation {
@@ -69,6 +70,8 @@ const ACTIVE_VARIANCE = 0.01;
  */
 const SCORED_ROWS = 512;
 
+const FEWER_DRAWS = "fewer importanceSamples or fewer rows at a time";
+
 /** Decoder rows per native call of importance sampling: enough to keep all cores busy, little enough to stay in cache. */
 const IMPORTANCE_ROWS = 4096;
 
@@ -77,10 +80,13 @@ export async function evaluateRows(model: Inference, dataset: Dataset, request: 
   await checkRows(model.architecture, dataset, request.operation);
   const { rows } = dataset;
   const { reconstruction, kl, mean } = await elboParts(model, dataset, request);
-  const klPerDimension = columnMeans(kl, rows);
+  const klPerDimension = await columnMeans(kl, rows, request.signal);
   const total = klPerDimension.reduce((sum, value) => sum + value, 0);
-  const expected = columnMeans(reconstruction, rows)[0]!;
-  const activeUnits = columnVariances(mean, rows).reduce((count, variance) => count + (variance > ACTIVE_VARIANCE ? 1 : 0), 0);
+  const expected = (await columnMeans(reconstruction, rows, request.signal))[0]!;
+  const activeUnits = (await columnVariances(mean, rows, request.signal)).reduce(
+    (count, variance) => count + (variance > ACTIVE_VARIANCE ? 1 : 0),
+    0,
+  );
   const parts = { elbo: expected - total, reconstruction: expected, kl: total, klPerDimension, activeUnits, rows };
   if (request.importanceSamples === 0) return parts;
   return { ...parts, negativeLogLikelihood: -(await meanLogLikelihood(model, dataset, request)) };
@@ -104,7 +110,9 @@ export async function scoreRows(model: Inference, dataset: Dataset, request: Sco
   const dtype = dtypeOf(data);
   const at = samples === 0 ? "mean" : "draw";
   const batch = weights.device.name === "cpu" ? batchFor(rows) : SCORED_ROWS;
-  const scores = resultRows(rows, 1, operation);
+  const { arrays, release } = resultRows(rows, { scores: 1 }, operation);
+  release(); // a number per row
+  const scores = arrays.scores!;
   for (const { start, count, values } of batches<Rows>(data, { rows, size: architecture.size, batch, operation })) {
     const totals = new Float64Array(count);
     for (let draw = 0; draw < Math.max(1, samples); draw++) {
@@ -138,7 +146,7 @@ type Rows = Float32Array | Uint8Array;
 async function elboParts({ architecture, weights }: Inference, { data, rows }: Dataset, request: EvaluateRequest) {
   const dtype = dtypeOf(data);
   const batch = batchFor(rows);
-  const parts: Record<string, Float32Array> = {};
+  let parts: Results | undefined;
   for (const { index, start, count, values } of batches<Rows>(data, {
     rows,
     size: architecture.size,
@@ -152,13 +160,12 @@ async function elboParts({ architecture, weights }: Inference, { data, rows }: D
       { steps: 1, firstStep: index, seed: request.seed, inputs: { x: values } },
       request.operation,
     );
-    for (const [name, output] of Object.entries(outputs)) {
-      const width = output.length / batch;
-      parts[name] ??= new Float32Array(rows * width);
-      parts[name].set(output.subarray(0, count * width), start * width);
-    }
+    const widths = Object.entries(outputs).map(([name, output]) => [name, output.length / batch] as const);
+    parts ??= resultRows(rows, Object.fromEntries(widths), request.operation);
+    for (const [name, width] of widths) parts.arrays[name]!.set(outputs[name]!.subarray(0, count * width), start * width);
+    parts.release();
   }
-  return parts as Record<"reconstruction" | "kl" | "mean", Float32Array>;
+  return parts!.arrays as Record<"reconstruction" | "kl" | "mean", Float32Array>;
 }
 
 /** Mean over rows of log (1/K Σ wₖ), by a running log-sum-exp over as many native calls as the draws need. */
@@ -179,6 +186,7 @@ async function meanLogLikelihood(model: Inference, dataset: Dataset, request: Ev
         () => importanceGraph(architecture, batch, samples),
         { steps: 1, firstStep: step++, seed, inputs: { x: values } },
         operation,
+        FEWER_DRAWS,
       );
       // The last call may draw more than was asked for.
       const used = Math.min(samples, draws - done);
@@ -199,12 +207,13 @@ async function* preparedBatches(
   { architecture, weights }: Inference,
   { data, rows }: Dataset,
   batch: number,
-  { seed, operation }: EvaluateRequest,
+  { seed, operation, signal }: EvaluateRequest,
 ): AsyncGenerator<RowBatch<Float32Array>> {
   const { size } = architecture;
   const dtype = dtypeOf(data);
   const prepared = batchFor(rows);
   for (const { index, count, values } of batches<Rows>(data, { rows, size, batch: prepared, operation })) {
+    signal?.throwIfAborted();
     const { outputs } = await weights.run(
       `prepare ${dtype} ${prepared}`,
       () => prepareGraph(architecture, prepared, dtype),
@@ -235,19 +244,36 @@ class LogSumExp {
   }
 }
 
-function columnMeans(values: Float32Array, rows: number): Float64Array {
+/** Values handled between two turns of the event loop: about a millisecond. */
+const VALUES_PER_TURN = 1 << 18;
+
+/** Calls `visit` for every value and its column, letting the event loop turn now and then. */
+async function eachInTurns(
+  values: Float32Array,
+  columns: number,
+  signal: AbortSignal | undefined,
+  visit: (value: number, column: number) => void,
+): Promise<void> {
+  for (let begin = 0; begin < values.length; begin += VALUES_PER_TURN) {
+    if (begin > 0) await setImmediate();
+    signal?.throwIfAborted();
+    const end = Math.min(begin + VALUES_PER_TURN, values.length);
+    for (let index = begin; index < end; index++) visit(values[index]!, index % columns);
+  }
+}
+
+async function columnMeans(values: Float32Array, rows: number, signal: AbortSignal | undefined): Promise<Float64Array> {
   const means = new Float64Array(values.length / rows);
-  values.forEach((value, index) => {
-    means[index % means.length]! += value / rows;
+  await eachInTurns(values, means.length, signal, (value, column) => {
+    means[column]! += value / rows;
   });
   return means;
 }
 
-function columnVariances(values: Float32Array, rows: number): Float64Array {
-  const means = columnMeans(values, rows);
+async function columnVariances(values: Float32Array, rows: number, signal: AbortSignal | undefined): Promise<Float64Array> {
+  const means = await columnMeans(values, rows, signal);
   const variances = new Float64Array(means.length);
-  values.forEach((value, index) => {
-    const column = index % means.length;
+  await eachInTurns(values, means.length, signal, (value, column) => {
     variances[column]! += (value - means[column]!) ** 2 / rows;
   });
   return variances;

@@ -9,7 +9,7 @@ import { dtypeOf } from "../runtime/feed.js";
 import { extentOf, type RunRequest, type Session, type SessionResult } from "../runtime/session.js";
 import { DATA, probeGraph, type TrainingStep, trainingGraph } from "../vae/graph.js";
 import { checkRows, namesAfter } from "../vae/rows.js";
-import { checkIdle, type Trainable, takeUpOptimizer } from "./state.js";
+import { checkIdle, optimizerFor, type Trainable, takeUpOptimizer } from "./state.js";
 import { type TrainingWarning, unscaledWarning } from "./unscaled.js";
 
 /** One native call should take about this long: progress and aborts feel immediate, and the calls cost nothing. */
@@ -202,7 +202,14 @@ export class TrainingRun {
   async #settle(): Promise<void> {
     const { weights, architecture, state } = this.#model;
     if (this.#step === undefined || !this.#unproven || weights.disposed) return;
-    const probe = await weights.open(probeGraph(architecture, this.#step));
+    const probe = await weights
+      .open(probeGraph(architecture, this.#step), weights.request(this.#options.operation, "a smaller batchSize"))
+      .catch((error: unknown) => {
+        // Beside the training itself: what was trained is not lost because its last update cannot be looked at.
+        if (error instanceof VaeError && error.code === "memory") return undefined;
+        throw error;
+      });
+    if (probe === undefined) return;
     try {
       const { status } = await probe.run({ firstStep: state.step, seed: architecture.config.seed });
       if (status === "diverged") await this.#make({ steps: 1 });
@@ -212,24 +219,35 @@ export class TrainingRun {
   }
 
   async #open(dataset: Dataset): Promise<void> {
-    const { weights, architecture, state } = this.#model;
+    const { weights, architecture } = this.#model;
     const { operation, threads, batchSize, shuffle, optimizer: given } = this.#options;
-    await weights.ready(operation);
     if (threads !== undefined) await weights.useThreads(threads, operation);
     weights.check(operation);
-    const optimizer = takeUpOptimizer(this.#model, given);
     const dtype = dtypeOf(dataset.data);
-    // The rows go to the device while the step is compiled; where that fails first, nobody awaits them.
-    const writing = weights.declare(DATA, [dataset.rows, architecture.size], dtype).write(dataset.data);
-    writing.catch(() => undefined);
     const { rows } = dataset;
-    const { optimizerStart, scheduleStart } = state;
-    this.#step = { rows, dtype, batchSize, shuffle, optimizer, optimizerStart, scheduleStart };
-    const graph = trainingGraph(architecture, this.#step);
+    const { optimizer, optimizerStart, scheduleStart } = optimizerFor(this.#model, given);
+    const step = { rows, dtype, batchSize, shuffle, optimizer, optimizerStart, scheduleStart };
+    const graph = trainingGraph(architecture, step);
     await setImmediate(); // building took its time; compiling takes turns by itself
     weights.check(operation);
-    this.#session = await weights.open(graph);
-    await writing;
+    const plan = await weights.plan(graph);
+    weights.check(operation);
+    // All that the training will take, before any of it is there: weights, optimizer state, rows, working memory, copies.
+    const request = weights.request(operation, "a smaller batchSize, fewer rows", `for a batchSize of ${batchSize}`);
+    weights.reserve(plan, request)();
+    await weights.ready(operation);
+    const release = weights.reserve(plan, request);
+    try {
+      takeUpOptimizer(this.#model, given);
+      const writing = weights.declare(DATA, [rows, architecture.size], dtype).write(dataset.data);
+      writing.catch(() => undefined); // where the session cannot be made, nobody awaits them
+      this.#session = weights.load(plan, request, release);
+      this.#step = step;
+      await writing;
+    } catch (error) {
+      release();
+      throw error;
+    }
   }
 
   #close(): void {

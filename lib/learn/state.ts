@@ -35,19 +35,27 @@ export interface Trainable {
  * keeps the same slots (only numbers such as the learning rate changed); otherwise it begins anew. The schedules of one that
  * is given begin now, even if it equals the one before; without one they go on.
  */
-export function takeUpOptimizer({ architecture, weights, state }: Trainable, given: Optimizer | undefined): Optimizer {
-  const optimizer = given ?? state.optimizer ?? adam();
-  const before = state.optimizer;
-  if (before === null || before.kind !== optimizer.kind || slotNames(before).join() !== slotNames(optimizer).join()) {
-    for (const name of slotStates(weights)) weights.release(name);
-    state.optimizerStart = state.step;
-  }
-  if (given !== undefined || before === null) state.scheduleStart = state.step;
+export function takeUpOptimizer(model: Trainable, given: Optimizer | undefined): Optimizer {
+  const { architecture, weights, state } = model;
+  const { optimizer, optimizerStart, scheduleStart, begins } = optimizerFor(model, given);
+  if (begins) for (const name of slotStates(weights)) weights.release(name);
+  state.optimizerStart = optimizerStart;
+  state.scheduleStart = scheduleStart;
   for (const { name, shape } of architecture.trained) {
     for (const slot of slotNames(optimizer)) weights.declare(slotState(name, slot), shape);
   }
   state.optimizer = optimizer;
   return optimizer;
+}
+
+/** What {@link takeUpOptimizer} would take up, with nothing changed yet: the optimizer, where it begins, whether anew. */
+export function optimizerFor({ state }: Pick<Trainable, "state">, given: Optimizer | undefined) {
+  const optimizer = given ?? state.optimizer ?? adam();
+  const before = state.optimizer;
+  const begins = before === null || before.kind !== optimizer.kind || slotNames(before).join() !== slotNames(optimizer).join();
+  const optimizerStart = begins ? state.step : state.optimizerStart;
+  const scheduleStart = given !== undefined || before === null ? state.step : state.scheduleStart;
+  return { optimizer, optimizerStart, scheduleStart, begins };
 }
 
 /** The residents that hold optimizer slots. */

@@ -1,7 +1,7 @@
 // Normalization: what is averaged over differs, gain and bias for each channel do not.
 import { VaeError } from "../errors.js";
 import type { Fields } from "../graph/arguments.js";
-import { checkGroups } from "../graph/convolution-geometry.js";
+import { checkGroups, divisorsOf } from "../graph/convolution-geometry.js";
 import {
   add,
   mean,
@@ -186,7 +186,8 @@ defineLayer<GroupNorm>("groupNorm", {
     const channels = input.at(-1)!;
     checkGroups(kind, channels, channels, groups, `a sample ${showShape(input)}`);
     // A group has a single value only where every channel of one place is a group of its own: fewer groups have more.
-    const nearest = channels === 1 ? undefined : `groupNorm(${largestDivisor(channels)})`;
+    const fewer = divisorsOf(channels).at(-2);
+    const nearest = fewer === undefined ? undefined : `groupNorm(${fewer})`;
     checkCount(kind, (placesOf(input) * channels) / groups, input, "more than one value in a group", nearest);
     return input;
   },
@@ -197,12 +198,6 @@ defineLayer<GroupNorm>("groupNorm", {
     return finished(layer, reshape(standardized(split, [1, 3], layer.epsilon).normalized, x.shape), parameters);
   },
 });
-
-/** The largest divisor of a number but itself. */
-function largestDivisor(number: number): number {
-  for (let factor = 2; factor * factor <= number; factor++) if (number % factor === 0) return number / factor;
-  return 1;
-}
 
 /**
  * Instance normalization (Ulyanov et al. 2016): each channel of each sample gets mean 0 and variance 1 over all places, of which

@@ -1,11 +1,13 @@
 // One-op plans, compiled at the first call of a kind and kept for the next: an op is a graph of one function on inputs of
 // the call's types, and runs through the same compiler, session and kernels as a training step.
+import { setImmediate } from "node:timers/promises";
 import { describe, VaeError } from "../errors.js";
 import { checkOptions, isRecord } from "../graph/arguments.js";
+import { isTooLarge, memoryError, newArray } from "../graph/bytes.js";
 import { cast } from "../graph/identity.js";
 import { input } from "../graph/leaves.js";
 import { calledBy, checkWhole } from "../graph/table.js";
-import { type Tensor, type TensorType, topological } from "../graph/tensor.js";
+import { sizeOf, type Tensor, type TensorType, topological } from "../graph/tensor.js";
 import { Device, type DeviceOptions } from "../runtime/device.js";
 import { dtypeOf } from "../runtime/feed.js";
 import type { HostArray } from "../runtime/native.js";
@@ -60,6 +62,9 @@ export interface OpCall<Result extends Tensor | Parts = Tensor> {
 
 /** The tensors of a result that has several. */
 type Parts<Name extends string = string> = { readonly [Part in Name]: Tensor };
+
+/** What helps where arrays do not fit. */
+const SMALLER = "use smaller arrays, or a part of them at a time";
 
 interface KeptPlan {
   readonly session: Session;
@@ -120,8 +125,17 @@ export class Plans {
       const inputs = Object.fromEntries(plan.session.plan.inputs.map(({ name }) => [name, arrays[Number(name)]!.data]));
       const { outputs, status } = await plan.session.run({ inputs, seed, firstStep: step });
       if (status !== "done") this.#check(operation);
-      const results = [...plan.types].map(([name, type]) => [name, { data: asType(operation, outputs[name]!, type), shape: type.shape }]);
+      const results: [string, NdArray<HostArray>][] = [];
+      for (const [name, type] of plan.types) {
+        results.push([name, { data: await asType(operation, outputs[name]!, type), shape: type.shape }]);
+      }
+      this.#check(operation);
       return Object.fromEntries(results) as { readonly [Part in Name]: NdArray<HostArray> };
+    } catch (error) {
+      // The arrays of the results, which the engine could not make.
+      if (!isTooLarge(error)) throw error;
+      const needs = { "of results": [...plan.types.values()].reduce((sum, { shape }) => sum + 4 * sizeOf(shape), 0) };
+      throw memoryError(operation, { needs, hint: SMALLER, cause: error });
     } finally {
       plan.running--;
       this.#evict();
@@ -155,7 +169,7 @@ export class Plans {
     const asked = build(call, (tensor) => tensor);
     const outputs = Object.entries(asked).map(([name, tensor]) => [name, asFloat(tensor, () => build(call, cast)[name]!)] as const);
     this.#device ??= Device.open(this.#options);
-    const session = this.#device.session({ outputs: Object.fromEntries(outputs) });
+    const session = this.#device.session({ outputs: Object.fromEntries(outputs) }, { operation: call.operation, hint: SMALLER });
     const { arena, scratch } = session.memory();
     const bytes = arena + scratch;
     this.#compiled++;
@@ -230,15 +244,27 @@ function unsuitable(operation: string, received: string): VaeError {
 /** From 2²⁴ on float32 skips whole numbers. */
 const EXACT = 2 ** 24;
 
-function asType(operation: string, data: Float32Array, { dtype }: TensorType): HostArray {
+/** Values handled between two turns of the event loop: about a millisecond. */
+const VALUES_PER_TURN = 1 << 20;
+
+/** A session's result as the type that the graph gives it, made in turns. */
+async function asType(operation: string, data: Float32Array, { dtype }: TensorType): Promise<HostArray> {
   if (dtype === "float32") return data;
-  if (dtype === "uint8") return Uint8Array.from(data);
-  const index = data.findIndex((value) => Math.abs(value) >= EXACT);
-  if (index < 0) return Int32Array.from(data);
-  throw new VaeError({
-    code: "data",
-    operation,
-    expected: "int32 values between -2^24 and 2^24, which float32 holds exactly",
-    received: `about ${data[index]} at index ${index} of the result`,
-  });
+  const room = { operation, what: `of ${dtype} results`, hint: SMALLER };
+  const result = dtype === "uint8" ? newArray(Uint8Array, data.length, room) : newArray(Int32Array, data.length, room);
+  for (let begin = 0; begin < data.length; begin += VALUES_PER_TURN) {
+    if (begin > 0) await setImmediate();
+    const part = data.subarray(begin, begin + VALUES_PER_TURN);
+    const index = dtype === "uint8" ? -1 : part.findIndex((value) => Math.abs(value) >= EXACT);
+    if (index >= 0) {
+      throw new VaeError({
+        code: "data",
+        operation,
+        expected: "int32 values between -2^24 and 2^24, which float32 holds exactly",
+        received: `about ${part[index]} at index ${begin + index} of the result`,
+      });
+    }
+    result.set(part, begin);
+  }
+  return result;
 }

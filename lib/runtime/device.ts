@@ -1,9 +1,12 @@
 import { encodePlan } from "../compile/encode.js";
 import { compile, compileInTurns, type SessionGraph } from "../compile/index.js";
+import { checkPlanSize } from "../compile/limits.js";
 import type { Plan } from "../compile/plan.js";
 import { VaeError } from "../errors.js";
+import type { MemoryNeeds } from "../graph/bytes.js";
 import { checkShape, type DType, type Shape, sameShape, showShape, sizeOf, type Tensor } from "../graph/tensor.js";
 import { checkArray, hostArray } from "./feed.js";
+import { checkMemory, reserveMemory } from "./memory.js";
 import {
   type Addon,
   awaitNative,
@@ -40,6 +43,27 @@ export interface DeviceOptions {
 }
 
 const PRECISIONS: readonly Precision[] = ["float32", "tf32", "bfloat16"];
+
+/** For whom memory is asked, and what is said where there is not enough. */
+export interface MemoryRequest {
+  readonly operation: string;
+  /** What to do about it. */
+  readonly hint: string;
+  /** What the working memory is for: `"for a batchSize of 128"`. */
+  readonly working?: string;
+  /** What a resident is, by its name: `"of weights"`. Default `"of tensors"`. */
+  readonly kindOf?: (name: string) => string;
+  /** Residents that will be declared beside those of the plan. */
+  readonly declared?: readonly { readonly name: string; readonly shape: Shape }[];
+}
+
+const ANY_SESSION: MemoryRequest = { operation: "session", hint: "use smaller tensors: fewer rows at a time, or a smaller batch" };
+
+/** What is not known by a better name, in errors. */
+const SCRATCH = "of scratch memory";
+const PASSED = "of copies that go in and out";
+
+const BYTES = { float32: 4, int32: 4, uint8: 1 } as const satisfies Record<DType, number>;
 
 /** Copied at once while the event loop waits about a millisecond; more goes in pieces. */
 const WRITE_BYTES = 4 << 20;
@@ -210,22 +234,28 @@ export class Device implements Disposable {
    * Compiles a graph for this device. Its `state` tensors are the residents of their names; those not there yet are
    * allocated, filled with zeros.
    *
-   * @throws `VaeError` of `compile` and {@link Device.resident}
+   * @param request names the caller where memory does not suffice
+   * @throws `VaeError` of `compile` and {@link Device.reserve}
    */
-  session(graph: SessionGraph): Session {
+  session(graph: SessionGraph, request: MemoryRequest = ANY_SESSION): Session {
     this.#check("session");
-    return this.#open(graph, compile(graph));
+    return this.#open(graph, compile(graph), request);
   }
 
   /** The same, letting the event loop turn while the graph is compiled. */
-  async sessionInTurns(graph: SessionGraph): Promise<Session> {
+  async sessionInTurns(graph: SessionGraph, request: MemoryRequest = ANY_SESSION): Promise<Session> {
+    return this.#open(graph, await this.plan(graph), request);
+  }
+
+  /** Compiles a graph, letting the event loop turn meanwhile; nothing is allocated yet. */
+  async plan(graph: SessionGraph): Promise<Plan> {
     this.#check("session");
     const work = compileInTurns(graph);
     for (let since = performance.now(); ; ) {
       const turn = work.next();
       if (turn.done) {
         this.#check("session");
-        return this.#open(graph, turn.value);
+        return turn.value;
       }
       if (performance.now() - since < TURN_MILLISECONDS) continue;
       await new Promise((resolve) => setImmediate(resolve));
@@ -233,9 +263,62 @@ export class Device implements Disposable {
     }
   }
 
-  #open(graph: SessionGraph, plan: Plan): Session {
-    for (const { attributes, shape, dtype } of statesOf(graph)) this.resident(String(attributes.name), shape, dtype);
-    return this.load(plan);
+  #open(graph: SessionGraph, plan: Plan, request: MemoryRequest): Session {
+    const release = this.reserve(plan, request);
+    try {
+      for (const { attributes, shape, dtype } of statesOf(graph)) this.resident(String(attributes.name), shape, dtype);
+      return this.load(plan, request, release);
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  /**
+   * Compares all that a plan needs with what there is, before any of it is allocated: residents that are not there yet, working
+   * memory, copies of what the plan writes, and of what goes in and out. Only the host's memory is looked at; a CUDA device
+   * refuses by itself.
+   *
+   * @param plan undefined for residents alone
+   * @returns to be called when the memory is in use or not wanted any more; {@link Device.load} does so
+   * @throws `VaeError` `"memory"`, and `"shape"` for a plan of more than native code can address
+   */
+  reserve(plan: Plan | undefined, request: MemoryRequest): () => void {
+    const { operation, hint } = request;
+    this.#check(operation);
+    const needs = this.#needs(plan, request);
+    if (plan === undefined) return reserveMemory(operation, needs, hint);
+    // In three steps of growing cost; what is refused by the first or second is not looked at by the next.
+    checkPlanSize(plan, { operation, hint, needs });
+    checkMemory(operation, needs, hint);
+    const words = encodePlan(plan, this.#addon.info());
+    const scratch = callNative(operation, () => this.#addon.scratchBytes(this.#context, words));
+    return reserveMemory(operation, { ...needs, [SCRATCH]: scratch }, hint);
+  }
+
+  /** All but the scratch memory of kernels. */
+  #needs(plan: Plan | undefined, { working, kindOf = () => "of tensors", declared = [] }: MemoryRequest): MemoryNeeds {
+    const passed = { [PASSED]: plan === undefined ? 0 : passedBytes(plan) };
+    if (this.name !== "cpu") return passed;
+    const residents: Record<string, number> = {};
+    const counted = new Set<string>();
+    const count = (name: string, kind: string, bytes: number): void => {
+      if (counted.has(name)) return;
+      counted.add(name);
+      residents[kind] = (residents[kind] ?? 0) + bytes;
+    };
+    let copies = 0;
+    for (const { name, shape } of declared) if (!this.has(name)) count(name, kindOf(name), sizeOf(shape) * BYTES.float32);
+    for (const buffer of plan?.buffers ?? []) {
+      if (buffer.kind !== "resident") continue;
+      const { name, dtype, elements, data, writable } = buffer;
+      const bytes = elements * BYTES[dtype];
+      if (data !== undefined) count(name, "of constants", bytes);
+      else if (!this.has(name)) count(name, kindOf(name), bytes);
+      if (writable) copies += bytes;
+    }
+    const workingMemory = working === undefined ? "of working memory" : `of working memory ${working}`;
+    return { ...residents, [workingMemory]: plan?.arenaBytes ?? 0, "of copies of the weights to fall back to": copies, ...passed };
   }
 
   /** Bytes of the arenas and scratch of all sessions that are open. */
@@ -247,9 +330,12 @@ export class Device implements Disposable {
    * Makes a plan ready to run. Its resident buffers are the residents of their names, which must be there, but for
    * constants, whose content the plan carries.
    *
-   * @throws `VaeError` `"plan"` for a plan that native validation refuses, `"argument"` for a resident that is not there
+   * @param request names the caller where memory does not suffice
+   * @param release of what {@link Device.reserve} found to fit; called when the session has run once, or is disposed of
+   * @throws `VaeError` `"plan"` for a plan that native validation refuses, `"argument"` for a resident that is not there,
+   *   `"memory"`
    */
-  load(plan: Plan): Session {
+  load(plan: Plan, request: MemoryRequest = ANY_SESSION, release: () => void = () => undefined): Session {
     const operation = "session";
     this.#check(operation);
     const words = encodePlan(plan, this.#addon.info());
@@ -270,7 +356,12 @@ export class Device implements Disposable {
     }
     const native = callNative(operation, () => this.#addon.compile(this.#context, words, residents));
     for (const constant of constants) this.#addon.release(constant); // the session keeps the memory
-    const session = new Session(this.#addon, plan, native, (disposed) => this.#sessions.delete(disposed));
+    const session = new Session(this.#addon, plan, native, {
+      request,
+      passedBytes: passedBytes(plan),
+      release,
+      onDispose: (disposed) => this.#sessions.delete(disposed),
+    });
     this.#sessions.add(session);
     return session;
   }
@@ -300,6 +391,13 @@ export class Device implements Disposable {
   }
 }
 
+/** Bytes of the copies that a run makes: of its inputs once, of its outputs twice. */
+function passedBytes({ inputs, outputs, buffers }: Plan): number {
+  const bytes = ({ buffer }: { readonly buffer: number }): number => buffers[buffer]!.elements * BYTES[buffers[buffer]!.dtype];
+  const sum = (list: readonly { readonly buffer: number }[]): number => list.reduce((total, one) => total + bytes(one), 0);
+  return sum(inputs) + 2 * sum(outputs);
+}
+
 /** All `state` tensors that a graph uses or updates. */
 function statesOf({ outputs = {}, updates = [], terms = {} }: SessionGraph): readonly Tensor[] {
   const states: Tensor[] = [];
@@ -309,7 +407,7 @@ function statesOf({ outputs = {}, updates = [], terms = {} }: SessionGraph): rea
     if (seen.has(node)) continue;
     seen.add(node);
     if (node.op === "state") states.push(node);
-    pending.push(...node.inputs);
+    for (const input of node.inputs) pending.push(input);
   }
   return states;
 }

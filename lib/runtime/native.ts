@@ -101,6 +101,8 @@ export interface Addon {
   /** Copies the whole buffer out, behind every run already queued. */
   read(buffer: NativeBuffer): Promise<HostArray>;
   compile(context: NativeContext, words: Int32Array, residents: readonly NativeBuffer[]): NativeSession;
+  /** Bytes that a session of the plan would take for partial results and tiles; 0 on CUDA, where that is not known beforehand. */
+  scratchBytes(context: NativeContext, words: Int32Array): number;
   disposeSession(session: NativeSession): void;
   run(session: NativeSession, options: RunOptions): Promise<RunResult>;
   /** Asks the run in progress, and those queued behind it, to end after the step they are in. */
@@ -175,6 +177,7 @@ const CODES: ReadonlySet<string> = new Set<VaeErrorCode>([
   "shape",
   "dtype",
   "device",
+  "memory",
   "native",
 ] satisfies VaeErrorCode[]);
 
@@ -198,6 +201,8 @@ export async function awaitNative<T>(operation: string, call: () => Promise<T>):
 
 function toVaeError(operation: string, error: unknown): unknown {
   if (error instanceof VaeError) return error;
-  const code = codeOf(error);
-  return new VaeError({ code: CODES.has(code) ? (code as VaeErrorCode) : "native", operation, problem: messageOf(error), cause: error });
+  const named = codeOf(error);
+  const code = CODES.has(named) ? (named as VaeErrorCode) : "native";
+  const hint = code === "memory" ? { hint: "use a smaller batch, fewer rows at a time, or a smaller model" } : {};
+  return new VaeError({ code, operation, problem: messageOf(error), ...hint, cause: error });
 }

@@ -3,9 +3,10 @@ import type { Plan, PlanBuffer, PlanStep } from "../compile/plan.js";
 import { VaeError } from "../errors.js";
 import { isFloat32Array } from "../graph/kinds.js";
 import { checkArray } from "./feed.js";
+import { checkMemory } from "./memory.js";
 import { type Addon, awaitNative, callNative, type HostArray, type NativeSession } from "./native.js";
 
-export type { SessionGraph };
+export type { Plan, SessionGraph };
 
 /** What a run does; every part is optional. */
 export interface RunRequest {
@@ -53,6 +54,20 @@ export interface SessionMemory {
   readonly residents: number;
 }
 
+/** What a session knows of the memory that it and its runs take. */
+export interface SessionBacking {
+  /** Who is named where memory does not suffice, and what is advised. */
+  readonly request: { readonly operation: string; readonly hint: string };
+  /** Copies that each run makes of what goes in and out. */
+  readonly passedBytes: number;
+  /** To be called once the session's memory is in use. */
+  readonly release: () => void;
+  readonly onDispose: (session: Session) => void;
+}
+
+/** Copies of less are not looked at before every run. */
+const LEAST_LOOKED_AT = 16 * 2 ** 20;
+
 /**
  * A compiled graph on a device. Runs queue up behind everything else queued on the device; JavaScript never waits.
  * Made by `Device.session`.
@@ -61,15 +76,17 @@ export class Session implements Disposable {
   readonly plan: Plan;
   readonly #addon: Addon;
   readonly #native: NativeSession;
-  readonly #onDispose: (session: Session) => void;
+  readonly #backing: SessionBacking;
+  /** Whether its memory is in use; until its first run has ended it is reserved. */
+  #used = false;
   #disposed = false;
 
   /** @internal */
-  constructor(addon: Addon, plan: Plan, native: NativeSession, onDispose: (session: Session) => void) {
+  constructor(addon: Addon, plan: Plan, native: NativeSession, backing: SessionBacking) {
     this.#addon = addon;
     this.plan = plan;
     this.#native = native;
-    this.#onDispose = onDispose;
+    this.#backing = backing;
   }
 
   /**
@@ -78,7 +95,7 @@ export class Session implements Disposable {
    * @returns once the last step is done, or the run was stopped or has diverged; see {@link SessionResult}
    * @throws `VaeError` `"argument"`, `"shape"`, `"dtype"`, `"detached"` for what is handed over, `"disposed"` after
    *   {@link Session.dispose}, `"native"` for a fault in a kernel such as an index outside its table (the states are then
-   *   as before this run); the signal's reason when it was aborted before
+   *   as before this run), `"memory"` where what goes in and out does not fit; the signal's reason when it was aborted before
    */
   async run(request: RunRequest = {}): Promise<SessionResult> {
     const { signal } = request;
@@ -91,6 +108,10 @@ export class Session implements Disposable {
       inputs: this.#inputs(request.inputs ?? {}),
       profile: request.profile ?? false,
     };
+    const { request: asker, passedBytes } = this.#backing;
+    if (this.#used && passedBytes >= LEAST_LOOKED_AT) {
+      checkMemory(asker.operation, { "of copies that go in and out": passedBytes }, asker.hint);
+    }
     const stop = () => this.stop();
     signal?.addEventListener("abort", stop, { once: true });
     try {
@@ -103,6 +124,8 @@ export class Session implements Disposable {
         divergedTerm: result.status === "diverged" ? (terms.names[result.divergedTerm] ?? "") : "",
       };
     } finally {
+      this.#used = true;
+      this.#backing.release();
       signal?.removeEventListener("abort", stop);
     }
   }
@@ -123,7 +146,8 @@ export class Session implements Disposable {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#addon.disposeSession(this.#native);
-    this.#onDispose(this);
+    this.#backing.release();
+    this.#backing.onDispose(this);
   }
 
   [Symbol.dispose](): void {

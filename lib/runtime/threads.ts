@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { VaeError } from "../errors.js";
+import { controlGroups, type ReadFile, readOrUndefined } from "./control-groups.js";
 
 /** More threads than any machine that this runs on; a larger number is a mistake. */
 export const MAX_THREADS = 1024;
@@ -31,40 +31,14 @@ export function checkThreads(operation: string, threads: number): number {
  *
  * @param read reads a file, or gives undefined where there is none
  */
-export function processorQuota(read: (path: string) => string | undefined = readOrUndefined): number {
-  const quotas = [Number.POSITIVE_INFINITY];
-  for (const line of (read("/proc/self/cgroup") ?? "0::/").split("\n")) {
-    const [, controllers, path] = /^\d+:([^:]*):(\/.*)$/.exec(line) ?? [];
-    if (controllers === undefined || path === undefined) continue;
-    const isVersion2 = controllers === "";
-    if (!isVersion2 && !controllers.split(",").includes("cpu")) continue;
-    const root = isVersion2 ? "/sys/fs/cgroup" : `/sys/fs/cgroup/${controllers}`;
-    for (const folder of new Set([...ancestors(path).map((group) => `${root}${group}`), "/sys/fs/cgroup/cpu"])) {
-      const [quota, period] = isVersion2
+export function processorQuota(read: ReadFile = readOrUndefined): number {
+  const quotas = controlGroups("cpu", read).map(({ folder, version }) => {
+    const [quota, period] =
+      version === 2
         ? (read(`${folder}/cpu.max`) ?? "max").trim().split(" ")
         : [read(`${folder}/cpu.cfs_quota_us`), read(`${folder}/cpu.cfs_period_us`)];
-      const processors = Number(quota) / Number(period ?? 100_000);
-      if (processors > 0) quotas.push(processors);
-    }
-  }
-  return Math.min(...quotas);
-}
-
-/** `/a/b` -> `/a/b`, `/a` and the root. */
-function ancestors(path: string): string[] {
-  const parts = path.split("/").filter((part) => part !== "");
-  return Array.from({ length: parts.length + 1 }, (_, dropped) =>
-    parts
-      .slice(0, parts.length - dropped)
-      .map((part) => `/${part}`)
-      .join(""),
-  );
-}
-
-function readOrUndefined(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return undefined;
-  }
+    const processors = Number(quota) / Number(period ?? 100_000);
+    return processors > 0 ? processors : Number.POSITIVE_INFINITY;
+  });
+  return quotas.reduce((least, quota) => Math.min(least, quota), Number.POSITIVE_INFINITY);
 }

@@ -1,4 +1,5 @@
 import { describe, VaeError } from "../errors.js";
+import { greatest } from "../graph/extremes.js";
 import { type Shape, sizeOf } from "../graph/index.js";
 import { isMap } from "../graph/kinds.js";
 import { shapeInstead } from "../graph/tensor.js";
@@ -122,7 +123,7 @@ export function summarize({ config, encoder, decoder, prior, likelihood, paramet
     ),
     ["total", "", "", "", group(count(parameters))],
   ];
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+  const widths = rows[0]!.map((_, column) => greatest(rows.map((row) => row[column]!.length)));
   const last = widths.length - 1;
   return rows
     .map((row) => row.map((cell, column) => (column === last ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!))).join("  "))

@@ -1,13 +1,14 @@
 // Rows of a caller's data on their way to the device: owned, checked, and cut into batches of a fixed size.
 
-import { VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
+import { newArray } from "../graph/bytes.js";
 import { isPromise, isUint8Array } from "../graph/kinds.js";
 import type { ReadLimits } from "../io/arrival.js";
 import { checkBytesInSlices } from "../io/bytes.js";
 import { checkValues } from "../io/check.js";
 import { checkDataset, type DataSource, type Dataset, isDataset, takeRows, toDataset } from "../io/dataset.js";
 import { alignColumns, type DataNames, MODEL_COLUMNS, withColumns } from "../io/names.js";
+import { reserveMemory } from "../runtime/memory.js";
 import type { Architecture } from "./architecture.js";
 import type { Inference } from "./infer.js";
 import { likelihoods } from "./likelihoods.js";
@@ -90,6 +91,11 @@ export async function checkRows({ config }: Architecture, dataset: Dataset, oper
   await checkValues(dataset, likelihoods.of(config.likelihood).range?.(config.likelihood), operation);
 }
 
+/** What ends the reading of a source, beside its end. */
+export function stopping(signal: AbortSignal | undefined): ReadLimits {
+  return { stops: signal === undefined ? [] : [signal] };
+}
+
 /** What a model knows of the rows that it was last trained on. */
 export interface TrainedOn {
   /** `"scaled"` where they were bytes, which stood for value / 255; undefined where they were floats, or there were none yet. */
@@ -104,19 +110,32 @@ export async function checkBytesAsTrained({ state }: { readonly state: TrainedOn
   if (state.bytes !== "scaled") await checkBytesInSlices(dataset, operation);
 }
 
-/** Room for `rows` results of `width` values each; `"argument"` where there is none. */
-export function resultRows(rows: number, width: number, operation: string): Float32Array {
+/** What helps where results do not fit. */
+const FEWER_ROWS = "ask for fewer rows at a time";
+
+/** Arrays for the results of a call, by name. */
+export interface Results {
+  readonly arrays: Readonly<Record<string, Float32Array>>;
+  /** To be called once their memory is being used. */
+  readonly release: () => void;
+}
+
+/**
+ * Room for `rows` results of so many values each.
+ *
+ * @param widths values per row, by the results' names
+ * @throws VaeError `"memory"` where it is more than there is
+ */
+export function resultRows(rows: number, widths: Readonly<Record<string, number>>, operation: string): Results {
+  const bytes = Object.entries(widths).map(([name, width]) => [name, rows * width * 4] as const);
+  const needs = Object.fromEntries(bytes.map(([name, size]) => [`of results (${name}, ${rows} rows)`, size]));
+  const release = reserveMemory(operation, needs, FEWER_ROWS);
   try {
-    return new Float32Array(rows * width);
-  } catch (cause) {
-    throw new VaeError({
-      code: "argument",
-      operation,
-      expected: "a result that fits into one array in memory",
-      received: `${rows} rows of ${width} values`,
-      hint: "ask for fewer rows at a time",
-      cause,
-    });
+    const make = (length: number) => newArray(Float32Array, length, { operation, what: `of results for ${rows} rows`, hint: FEWER_ROWS });
+    return { arrays: Object.fromEntries(bytes.map(([name, size]) => [name, make(size / 4)])), release };
+  } catch (error) {
+    release();
+    throw error;
   }
 }
 
@@ -147,7 +166,8 @@ export function* batches<T extends Float32Array | Uint8Array>(
       yield { index, start, count, values: view };
       continue;
     }
-    const padded = (isUint8Array(data) ? new Uint8Array(batch * size) : new Float32Array(batch * size)) as T;
+    const room = { operation, what: `of rows, padded to a batch of ${batch}`, hint: FEWER_ROWS };
+    const padded = (isUint8Array(data) ? newArray(Uint8Array, batch * size, room) : newArray(Float32Array, batch * size, room)) as T;
     padded.set(view);
     yield { index, start, count, values: padded };
   }

@@ -3,9 +3,10 @@ import { VaeError } from "../errors.js";
 import { type DType, type Shape, sizeOf } from "../graph/index.js";
 import { isFloat32Array } from "../graph/kinds.js";
 import { INITIALIZATION_STEP } from "../nn/index.js";
-import { Device, type DeviceOptions, type Resident } from "../runtime/device.js";
+import { Device, type DeviceOptions, type MemoryRequest, type Resident } from "../runtime/device.js";
+import { checkMemory } from "../runtime/memory.js";
 import type { HostArray } from "../runtime/native.js";
-import type { RunRequest, Session, SessionGraph, SessionResult } from "../runtime/session.js";
+import type { Plan, RunRequest, Session, SessionGraph, SessionResult } from "../runtime/session.js";
 import type { Architecture } from "./architecture.js";
 import { initialGraph } from "./graph.js";
 
@@ -29,6 +30,11 @@ export interface MemoryUse {
 
 /** Compiled graphs kept for the next call; the least recently used one makes room. */
 const CACHED_SESSIONS = 8;
+
+/** What helps where a model does not fit, whatever is done with it. */
+const SMALLER_MODEL = "a smaller model (fewer filters or units, smaller images)";
+/** What helps where rows go through a model. */
+const FEWER_ROWS = `use fewer rows at a time, or ${SMALLER_MODEL}`;
 
 interface CachedSession {
   readonly opening: Promise<Session>;
@@ -87,8 +93,44 @@ export class Weights {
   /** Puts the first values on the device, once; every use waits for it. */
   ready(operation: string): Promise<void> {
     this.check(operation);
-    this.#ready ??= this.#initialize();
+    // Where there is no memory for them, the next call tries again.
+    this.#ready ??= this.#initialize(operation).catch((error: unknown) => {
+      this.#ready = undefined;
+      throw error;
+    });
     return this.#ready;
+  }
+
+  /**
+   * Who asks for memory, for {@link Weights.open} and {@link Weights.reserve}.
+   *
+   * @param advice what helps beside a smaller model: `"a smaller batchSize"`
+   */
+  request(operation: string, advice?: string, working?: string): MemoryRequest {
+    const { parameters } = this.#architecture;
+    const names = new Set(parameters.map(({ name }) => name));
+    return {
+      operation,
+      hint: advice === undefined ? FEWER_ROWS : `use ${advice}, or ${SMALLER_MODEL}`,
+      kindOf: (name) => (names.has(name) ? "of weights" : name.includes("/") ? "of optimizer state" : "of data"),
+      declared: parameters,
+      ...(working === undefined ? {} : { working }),
+    };
+  }
+
+  /** Compiles a graph while the event loop goes on; nothing is allocated yet. */
+  plan(graph: SessionGraph): Promise<Plan> {
+    return this.#device.plan(graph);
+  }
+
+  /** See {@link Device.reserve}. */
+  reserve(plan: Plan | undefined, request: MemoryRequest): () => void {
+    return this.#device.reserve(plan, request);
+  }
+
+  /** Makes a plan ready to run, for which memory is reserved; the caller disposes of the session. */
+  load(plan: Plan, request: MemoryRequest, release: () => void): Session {
+    return this.#device.load(plan, request, release);
   }
 
   /** Declares a float32 tensor, zero-filled when new. */
@@ -119,7 +161,11 @@ export class Weights {
    */
   read(names: readonly string[] | (() => readonly string[]), operation: string): Promise<Map<string, NamedArray>> {
     return this.#use(operation, async () => {
-      const reading = (typeof names === "function" ? names() : names).map(async (name) => {
+      const asked = typeof names === "function" ? names() : names;
+      const bytes = asked.reduce((sum, name) => sum + 4 * sizeOf(this.#residents.get(name)?.shape ?? []), 0);
+      // A copy made on the device's thread, and the array that JavaScript gets.
+      checkMemory(operation, { "of copies of the weights": 2 * bytes }, "free what you can, or use a smaller model");
+      const reading = asked.map(async (name) => {
         const resident = this.#residents.get(name)!;
         return [name, { data: float32(await resident.read()), shape: resident.shape }] as const;
       });
@@ -135,14 +181,18 @@ export class Weights {
   }
 
   /** Compiles a graph, which the caller disposes of, while the event loop goes on. */
-  open(graph: SessionGraph): Promise<Session> {
-    return this.#device.sessionInTurns(graph);
+  open(graph: SessionGraph, request: MemoryRequest): Promise<Session> {
+    return this.#device.sessionInTurns(graph, request);
   }
 
-  /** Runs a graph, compiled at its first use under this key. */
-  run(key: string, build: () => SessionGraph, request: RunRequest, operation: string): Promise<SessionResult> {
+  /**
+   * Runs a graph, compiled at its first use under this key.
+   *
+   * @param advice what helps where there is too little memory, beside a smaller model; default: fewer rows at a time
+   */
+  run(key: string, build: () => SessionGraph, request: RunRequest, operation: string, advice?: string): Promise<SessionResult> {
     return this.#use(operation, async () => {
-      const cached = this.#sessions.get(key) ?? { opening: this.open(build()), running: 0 };
+      const cached = this.#sessions.get(key) ?? { opening: this.open(build(), this.request(operation, advice)), running: 0 };
       this.#sessions.delete(key);
       this.#sessions.set(key, cached);
       cached.running++;
@@ -167,8 +217,19 @@ export class Weights {
    * end first, and later ones wait: none of them meets a device that is gone, or writes to one that was read already.
    */
   async useThreads(threads: number, operation: string): Promise<void> {
-    await this.ready(operation);
+    this.check(operation);
     if (threads === this.#device.threads || this.#device.name !== "cpu") return;
+    if (this.#ready === undefined) {
+      // Nothing is there yet that would have to move.
+      const device = Device.open({ ...this.#options, threads });
+      this.#close();
+      this.#options = { ...this.#options, threads };
+      this.#device = device;
+      return;
+    }
+    await this.ready(operation);
+    const bytes = [...this.#residents.values()].reduce((sum, { shape, dtype }) => sum + sizeOf(shape) * (dtype === "uint8" ? 1 : 4), 0);
+    checkMemory(operation, { "of copies to move to other threads": 2 * bytes }, "leave the number of threads as it is");
     const move = this.#reopen({ ...this.#options, threads }, operation);
     const end = (): void => {
       this.#moving = undefined;
@@ -209,22 +270,27 @@ export class Weights {
     this.#close();
   }
 
-  async #initialize(): Promise<void> {
+  async #initialize(operation: string): Promise<void> {
     const { parameters, config } = this.#architecture;
-    for (const { name, shape } of parameters) this.declare(name, shape);
-    if (this.#initial !== undefined) {
-      const writing = [...this.#initial].map(([name, { data, shape }]) => this.declare(name, shape).write(data));
-      this.#initial = undefined;
-      await Promise.all(writing);
-      return;
-    }
-    const graph = initialGraph(this.#architecture);
-    if (graph.updates?.length === 0) return;
-    const drawing = await this.open(graph);
+    const request = this.request(operation, "a smaller latent");
+    const initial = this.#initial;
+    const graph = initial === undefined ? initialGraph(this.#architecture) : {};
+    const plan = graph.updates === undefined || graph.updates.length === 0 ? undefined : await this.plan(graph);
+    this.check(operation);
+    const declared = [...parameters, ...[...(initial ?? [])].map(([name, { shape }]) => ({ name, shape }))];
+    const release = this.reserve(plan, { ...request, declared });
     try {
-      await drawing.run({ firstStep: INITIALIZATION_STEP, seed: config.seed });
+      for (const { name, shape } of declared) this.declare(name, shape);
+      if (initial !== undefined) await Promise.all([...initial].map(([name, { data }]) => this.#residents.get(name)!.write(data)));
+      this.#initial = undefined;
+      if (plan === undefined) return;
+      const drawing = this.load(plan, request, release);
+      await drawing.run({ firstStep: INITIALIZATION_STEP, seed: config.seed }).finally(() => drawing.dispose());
+    } catch (error) {
+      for (const { name } of declared) this.release(name);
+      throw error;
     } finally {
-      drawing.dispose();
+      release();
     }
   }
 

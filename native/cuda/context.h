@@ -8,17 +8,13 @@
 #include <string>
 #include <vector>
 
+#include "../memory.h"
 #include "driver.h"
 #include "lowering.h"
 
 namespace nodevae::cuda {
 
 class Staging;
-
-// Says how much was asked for, what for, what there is, and where.
-struct OutOfMemory : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 class Context {
 public:

@@ -26,6 +26,8 @@ public:
     return std::make_unique<CudaSession>(context_, modules_, std::move(plan), std::move(residents), precision_);
   }
 
+  size_t scratch_bytes(const Plan&) override { return 0; }
+
 private:
   static constexpr int kTensorCapability = 80;
   const std::shared_ptr<Context> context_;

@@ -186,7 +186,7 @@ RunOutcome CudaSession::run(const RunRequest& request, Pool&, const RunControl& 
     outcome.status = RunOutcome::Status::stopped;
     outcome.restored_step = request.first_step;
     for (int32_t buffer : plan_.outputs)
-      outcome.outputs.emplace_back(buffer_bytes(plan_.buffers[static_cast<size_t>(buffer)]));
+      outcome.outputs.emplace_back(buffer_bytes(plan_.buffers[static_cast<size_t>(buffer)]), "a session's output");
     return outcome;
   }
   snapshot_.begin_run(request.first_step, request.seed, !plan_.inputs.empty());
@@ -307,7 +307,7 @@ void CudaSession::upload_inputs(const RunRequest& request) {
 
 void CudaSession::copy_outputs(RunOutcome& outcome) {
   for (int32_t buffer : plan_.outputs) {
-    AlignedMemory output(buffer_bytes(plan_.buffers[static_cast<size_t>(buffer)]));
+    AlignedMemory output(buffer_bytes(plan_.buffers[static_cast<size_t>(buffer)]), "a copy of a session's output");
     context_->staging().download(output.data(), buffer_address(buffer), output.bytes());
     outcome.outputs.push_back(std::move(output));
   }
