@@ -129,11 +129,13 @@ RunOutcome CpuSession::run(const RunRequest& request, Pool& pool, const RunContr
   return outcome;
 }
 
-// Runs the plan's steps [begin, end). False when the process goes down meanwhile.
+// Runs the plan's steps [begin, end). False when it was told to end meanwhile: before the plan's commit nothing that
+// lasts is written, so a stop may leave a step unfinished; from there on only the end of the process does.
 bool CpuSession::run_kernels(Progress& progress, size_t begin, size_t end, uint64_t step) {
   progress.context.step = step;
   for (size_t i = begin; i < end; ++i) {
-    if (progress.control.abandoned()) return false;
+    const bool harmless = i < static_cast<size_t>(plan_.commit);
+    if (harmless ? progress.control.stopped() : progress.control.abandoned()) return false;
     try {
       if (progress.profile) {
         const auto start = std::chrono::steady_clock::now();
