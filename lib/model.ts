@@ -1,25 +1,19 @@
-import { stat } from "node:fs/promises";
 import { VaeError } from "./errors.js";
 import { noMore, notOptions, signalOption } from "./graph/arguments.js";
 import { withMemoryErrors } from "./graph/bytes.js";
 import type { Shape } from "./graph/tensor.js";
-import { firstNotFinite } from "./io/check.js";
-import { type Checkpoint, type JsonValue, loadCheckpoint, saveCheckpoint } from "./io/checkpoint.js";
 import type { DataSource } from "./io/dataset.js";
-import { shownPath, sourceOf } from "./io/files.js";
-import { checkNames, type DataNames } from "./io/names.js";
+import type { DataNames } from "./io/names.js";
 import { type Preparation, parsePreparation } from "./io/preparation.js";
-import type { StoredTensor } from "./io/safetensors.js";
 import { type EvaluateOptions, type Evaluation, evaluateRows, MOST_SAMPLES, type ScoreOptions, scoreRows } from "./learn/evaluate.js";
-import { slotStates, type Trainable, type TrainingState } from "./learn/state.js";
+import { checkWeights, readModel, saveModel } from "./learn/saved.js";
+import type { Trainable, TrainingState } from "./learn/state.js";
 import { type FitOptions, fitModel, type History, type IterateOptions, type TrainedSteps, trainModel } from "./learn/train.js";
-import { Fields, isRecord, parseOptimizer, slotNames } from "./nn/index.js";
+import { Fields, isRecord } from "./nn/index.js";
 import type { DeviceOptions } from "./runtime/device.js";
-import { checkMemory } from "./runtime/memory.js";
 import type { Precision } from "./runtime/native.js";
 import { type Architecture, architectureOf, checkParameters, summarize } from "./vae/architecture.js";
 import { configOptions, parseConfig, type VaeConfig, type VaeOptions } from "./vae/config.js";
-import { slotState } from "./vae/graph.js";
 import {
   type CallOptions,
   decode,
@@ -292,20 +286,7 @@ export class Vae implements AsyncDisposable, Disposable {
    */
   async save(path: string | URL, ...surplus: never[]): Promise<void> {
     noMore("save", surplus);
-    const { architecture, weights, state } = this.#model;
-    const { columns, labelNames } = this.#model.names;
-    const data = columns === undefined && labelNames === undefined ? {} : { data: json({ columns, labelNames }) };
-    // A training may take up another optimizer meanwhile: the one saved is that of the slots there are when the reads are queued.
-    let { optimizer, optimizerStart, scheduleStart } = state;
-    const tensors = await weights.read(() => {
-      ({ optimizer, optimizerStart, scheduleStart } = state);
-      return [...architecture.parameters.map(({ name }) => name), ...slotStates(weights)];
-    }, "save");
-    checkWeights(architecture, tensors, "save");
-    const training = json({ step: state.step, optimizer, optimizerStart, scheduleStart, bytes: state.bytes });
-    const stored = new Map([...tensors].map(([name, { data, shape }]) => [name, { dtype: "float32" as const, data, shape }]));
-    const preparation = this.#preparation === undefined ? {} : { preparation: json(this.#preparation) };
-    await saveCheckpoint(path, { config: json(architecture.config), training, ...data, ...preparation, tensors: stored });
+    await saveModel(path, this.#model, this.#preparation);
   }
 
   /** The layers with their shapes and parameter counts, as a table to print. */
@@ -363,99 +344,10 @@ export async function load(path: string | URL, options: PlacementOptions = {}, .
   if (!isRecord(options)) throw notOptions("load", options, example);
   noMore("load", surplus, example);
   const { placement } = readPlacement("load", options, []);
-  const { path: file } = sourceOf("load", path);
-  const shown = shownPath(file);
-  const bytes = await stat(file).then(
-    ({ size }) => size,
-    () => 0, // which loading says better
-  );
-  const needs = { "of the file": bytes, "of weights and optimizer state": bytes };
-  checkMemory(`load ${shown}`, needs, "free memory, or load it on a machine with more");
-  const checkpoint = await withMemoryErrors(`load ${shown}`, "load a smaller model", () => loadCheckpoint(path));
-  const { architecture, state, names, preparation } = readModel(shown, checkpoint);
-  const slots = new Map(
-    slotNames(state.optimizer ?? { kind: "sgd", momentum: 0 }).flatMap((slot) =>
-      architecture.trained.map((spec) => [slotState(spec.name, slot), spec] as const),
-    ),
-  );
-  const saved = { ...architecture, parameters: [...architecture.parameters, ...[...slots].map(([name, spec]) => ({ ...spec, name }))] };
-  // Before anything of the declared size is allocated: a small file may declare weights of any size.
-  checkParameters(saved, checkpoint.tensors, `load ${shown}`);
-  const floats = new Map(
-    [...checkpoint.tensors].map(([name, tensor]) => [name, { data: floatsOf(shown, name, tensor), shape: tensor.shape }]),
-  );
-  checkWeights(architecture, floats, `load ${shown}`);
-  const model = new Vae(architecture, new Weights(architecture, placement, floats), state, names);
+  const { architecture, state, names, preparation, tensors } = await readModel(path);
+  const model = new Vae(architecture, new Weights(architecture, placement, tensors), state, names);
   model.preparation = preparation;
   return model;
-}
-
-/** What a checkpoint says of its model; whatever is wrong there is wrong with the file. */
-function readModel(path: string, { config, training, data, preparation }: Required<Checkpoint>) {
-  try {
-    const architecture = architectureOf(parseConfig(config, "config"));
-    return {
-      architecture,
-      state: readState(training),
-      names: readNames(data, architecture),
-      preparation: preparation === null ? undefined : parsePreparation(preparation, architecture.size, "preparation"),
-    };
-  } catch (cause) {
-    if (!(cause instanceof VaeError)) throw cause;
-    const problem = `${path}: the description of the model cannot be used: ${cause.message.split("\n", 1)[0]}`;
-    const hint = `${cause.hint === undefined ? "" : `${cause.hint}; `}kinds of your own must be defined before load`;
-    throw new VaeError({ code: "file", operation: "load", problem, hint, cause });
-  }
-}
-
-function floatsOf(path: string, name: string, { dtype, data }: StoredTensor): Float32Array {
-  if (dtype === "float32") return data;
-  throw new VaeError({
-    code: "architecture",
-    operation: `load ${path}`,
-    problem: `"${name}" does not hold weights`,
-    expected: "floating-point numbers",
-    received: `${dtype} values`,
-  });
-}
-
-function readState(training: JsonValue): TrainingState {
-  const fields = new Fields("training", training ?? {});
-  const count = { minimum: 0, integer: true };
-  const optimizer = fields.raw("optimizer") ?? null;
-  const step = fields.number("step", count, 0);
-  const optimizerStart = fields.number("optimizerStart", { ...count, maximum: step }, 0);
-  const state = {
-    step,
-    optimizer: optimizer === null ? null : parseOptimizer(optimizer, "training optimizer"),
-    optimizerStart,
-    // Files from before schedules had a start of their own read them from the optimizer's.
-    scheduleStart: fields.number("scheduleStart", { ...count, maximum: step }, optimizerStart),
-    ...(fields.raw("bytes") === undefined ? {} : { bytes: fields.choice("bytes", ["scaled"]) }),
-  };
-  fields.finish();
-  return state;
-}
-
-/** Names of the data in a checkpoint; files of versions that did not keep them have none. */
-function readNames(data: JsonValue, { size }: Architecture): DataNames {
-  const operation = "data";
-  const fields = new Fields(operation, data ?? {});
-  const names = { columns: fields.raw("columns"), labelNames: fields.raw("labelNames") };
-  fields.finish();
-  checkNames(operation, names.columns, "names of the values of a row", size);
-  checkNames(operation, names.labelNames, "names of the classes");
-  return names as DataNames;
-}
-
-/** Throws `"data"` at the first weight that is not finite. Optimizer slots may be: a second moment that overflows stops its weight. */
-function checkWeights({ parameters }: Architecture, values: ReadonlyMap<string, { readonly data: Float32Array }>, operation: string): void {
-  for (const { name } of parameters) {
-    const { data } = values.get(name)!;
-    const index = firstNotFinite(data);
-    if (index < 0) continue;
-    throw new VaeError({ code: "data", operation, problem: `value ${index} of "${name}" is ${data[index]}`, expected: "finite weights" });
-  }
 }
 
 const placementOptions = ["device", "threads", "tier", "precision"] as const;
@@ -495,9 +387,4 @@ function callOptions(operation: string, options: CallOptions): AbortSignal | und
 
 function seedOf(fields: Fields, fallback?: number): number {
   return fields.number("seed", { minimum: 0, maximum: Number.MAX_SAFE_INTEGER, integer: true }, fallback);
-}
-
-/** Plain data as JSON values; saving checks the numbers. */
-function json(value: VaeConfig | TrainingState | DataNames | Preparation): JsonValue {
-  return JSON.parse(JSON.stringify(value)) as JsonValue;
 }

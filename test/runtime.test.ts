@@ -54,7 +54,7 @@ describe("loading", () => {
     if (file === "broken.node") writeFileSync(path, "no library");
     vi.stubEnv("NODE_VAE_ADDON", path);
     const native = await fresh();
-    const cause = file === "missing.node" ? "not there" : "file too short|invalid ELF|not a mach-o|not a valid";
+    const cause = file === "missing.node" ? "no such file" : "file too short|invalid ELF|not a mach-o|not a valid";
     expect(() => native.loadAddon()).toThrow(
       expect.objectContaining({
         name: "VaeError",

@@ -12,7 +12,17 @@ import type { HostArray } from "../runtime/native.js";
 import type { SessionGraph } from "../runtime/session.js";
 import type { Architecture } from "./architecture.js";
 import { decodeGraph, encodeGraph, reconstructGraph, sampleGraph } from "./graph.js";
-import { batches, batchFor, checkBytesAsTrained, ownRows, ownTogether, type RowBatch, resultRows, stopping, type TrainedOn } from "./rows.js";
+import {
+  batches,
+  batchFor,
+  checkBytesAsTrained,
+  ownRows,
+  ownTogether,
+  type RowBatch,
+  resultRows,
+  stopping,
+  type TrainedOn,
+} from "./rows.js";
 import type { Weights } from "./weights.js";
 
 /** A model as inference sees it. */
