@@ -3,8 +3,10 @@
 import "./node-version.js";
 
 export { VaeError, type VaeErrorCode, type VaeErrorParts } from "./errors.js";
-export type { PaddingOption, Pair } from "./graph/index.js";
+export type { NumberBounds } from "./graph/arguments.js";
+export type { Attributes, DType, PaddingOption, Pair, Shape, Tensor } from "./graph/index.js";
 export {
+  type Batch,
   type BytesMeaning,
   type CsvCategoryColumn,
   type CsvDataset,
@@ -14,6 +16,7 @@ export {
   concatenateDatasets,
   type DataSource,
   type Dataset,
+  type DTypeArrays,
   datasets,
   type FromOptions,
   type IdxOptions,
@@ -22,7 +25,9 @@ export {
   type MnistOptions,
   type NpyOptions,
   type NpzOptions,
+  type Pixels,
   type RecordsOptions,
+  type RowRange,
   readSafetensors,
   type Safetensors,
   type SheetOptions,
@@ -41,6 +46,7 @@ export {
 export type { Preparation } from "./io/preparation.js";
 export type { EvaluateOptions, Evaluation, ScoreOptions } from "./learn/evaluate.js";
 export type { ProfiledKernel } from "./learn/run.js";
+export type { TrainingState } from "./learn/state.js";
 export type { EpochRecord, FitOptions, History, IterateOptions, Progress, Terms, TrainedSteps, TrainOptions } from "./learn/train.js";
 export type { TrainingWarning, UnscaledColumn } from "./learn/unscaled.js";
 export { load, type PlacementOptions, type SampleOptions, type TrainingStatus, Vae, vae } from "./model.js";
@@ -56,6 +62,7 @@ export {
   batchNorm,
   type Conv1dOptions,
   type Conv2dOptions,
+  type ConvolutionLayerOptions,
   type ConvTranspose1dOptions,
   type ConvTranspose2dOptions,
   constant,
@@ -75,6 +82,7 @@ export {
   flatten,
   globalAveragePool,
   groupNorm,
+  type InferenceContext,
   type Initializer,
   instanceNorm,
   type Layer,
@@ -91,6 +99,7 @@ export {
   type OptimizerStep,
   type PaddingOption1d,
   type ParameterSpec,
+  type PartParameters,
   type PoolLayerOptions,
   type ResidualOptions,
   reshape,
@@ -104,9 +113,11 @@ export {
   sgd,
   stepDecay,
   type Tagged,
+  type TrainingContext,
   upsample,
   warmup,
 } from "./nn/index.js";
+export type { DeviceOptions } from "./runtime/device.js";
 export type { Precision } from "./runtime/native.js";
 export {
   type AnyImagePresetOptions,
@@ -125,11 +136,11 @@ export {
   gaussianDistribution,
   gaussianPosterior,
   type ImagePresetOptions,
+  type KindName,
   type KlEstimate,
   type LatentDistribution,
   type Likelihood,
   type LikelihoodBehaviour,
-  type Noise,
   type Objective,
   type ObjectiveBehaviour,
   type ObjectiveContext,

@@ -1,5 +1,5 @@
 // The package as others' tools see it: bundlers, type checkers of other settings, an old Node.
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -65,6 +65,37 @@ describe("bundled programs", () => {
 });
 
 describe("types", () => {
+  const program = `
+    import { adam, datasets, dense, load, vae, VaeError } from "node-vae";
+    import { add, input } from "node-vae/graph";
+    import { matmul } from "node-vae/ops";
+    export const model = vae({ input: [4], latent: 1, encoder: [dense(4)], decoder: [dense(4)], likelihood: "gaussian" });
+    export const trained = async (): Promise<number> => (await model.fit(new Float32Array(4), { optimizer: adam() })).steps;
+    export const scores = async (): Promise<Float32Array> => model.score((await datasets.csv("x.csv", { label: "state" })).data);
+    export const sum = add(input("x", [2]), 1);
+    export { datasets, load, matmul, VaeError };`;
+
+  test("check without @types/node, the DOM, or a package of ours", () => {
+    const home = folder("types");
+    const installed = join(home, "node_modules/node-vae");
+    mkdirSync(installed, { recursive: true });
+    cpSync(join(root, "dist"), join(installed, "dist"), { recursive: true });
+    cpSync(join(root, "package.json"), join(installed, "package.json"));
+    writeFileSync(join(home, "program.mts"), program);
+    const compilerOptions = { target: "es2022", lib: ["es2022"], types: [], strict: true, skipLibCheck: false, noEmit: true };
+    for (const resolution of [
+      { module: "nodenext", moduleResolution: "nodenext" },
+      { module: "esnext", moduleResolution: "bundler" },
+    ]) {
+      writeFileSync(
+        join(home, "tsconfig.json"),
+        JSON.stringify({ compilerOptions: { ...compilerOptions, ...resolution }, files: ["program.mts"] }),
+      );
+      const { stdout } = spawnSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), "-p", home], { encoding: "utf8" });
+      expect(stdout).toBe("");
+    }
+  });
+
   test("every entry has types for the resolutions before `exports`", () => {
     const named = (path: string) => expect(existsSync(join(root, path)), path).toBe(true);
     named(manifest.main);
@@ -76,7 +107,64 @@ describe("types", () => {
       if (entry !== ".") expect(manifest.typesVersions["*"][entry.slice(2)]).toEqual([target.types]);
     }
   });
+
+  test("every type that a public signature mentions can be imported", () => {
+    for (const entry of ["index", "graph/index", "ops/index"]) expect(unexportedTypes(`dist/${entry}.d.ts`)).toEqual([]);
+  });
 });
+
+/** `A of B`: types that an export's declaration names, that are ours, and that the entry does not export. */
+function unexportedTypes(entry: string): string[] {
+  const text = readFileSync(join(root, entry), "utf8");
+  const exported = new Map<string, string>(); // name -> file
+  for (const [, names, from] of text.matchAll(/export (?:type )?\{([^}]*)\} from "([^"]+)"/g)) {
+    const file = join(dirname(entry), from!.replace(/\.js$/, ".d.ts"));
+    for (const part of names!.split(",")) {
+      const [original, alias = original] = part
+        .replace(/\btype\b/, "")
+        .trim()
+        .split(/\s+as\s+/);
+      if (original) exported.set(alias!, file);
+    }
+  }
+  const found: string[] = [];
+  for (const [name, file] of exported) {
+    const { declaration, known } = declarationOf(file, name);
+    for (const [type] of declaration.matchAll(/\b[A-Z][A-Za-z0-9]+\b/g)) {
+      if (known.has(type) && !exported.has(type) && type !== name) found.push(`${type} of ${name}`);
+    }
+  }
+  return [...new Set(found)];
+}
+
+/** An export's declaration without comments, strings and private parts, and all types that its file declares or imports. */
+function declarationOf(file: string, name: string): { readonly declaration: string; readonly known: ReadonlySet<string> } {
+  const source = readFileSync(join(root, file), "utf8");
+  const moved = new RegExp(`export (?:type )?\\{[^}]*\\b${name}\\b[^}]*\\} from "([^"]+)"`).exec(source);
+  if (moved !== null) return declarationOf(join(dirname(file), moved[1]!.replace(/\.js$/, ".d.ts")), name);
+  const text = source
+    .replace(/\/\*\* @internal \*\/\n.*\n/g, "")
+    .replace(/\/\*[\s\S]*?\*\//g, "")
+    .replace(/"[^"\n]*"/g, '""');
+  const start = text.search(new RegExp(`^(?:export )?declare? ?(?:abstract )?(?:function|class|const|interface|type|let) ${name}\\b`, "m"));
+  const alone = text.search(new RegExp(`^export (?:interface|type) ${name}\\b`, "m"));
+  const from = start >= 0 ? start : alone;
+  if (from < 0) return { declaration: "", known: new Set() };
+  const rest = text.slice(from);
+  const end = rest.slice(1).search(/^(?:export|declare|interface|type|import)\b/m);
+  const names = [...source.matchAll(/^(?:export )?(?:declare )?(?:abstract )?(?:class|interface|type) (\w+)/gm)].map(([, type]) => type!);
+  const imported = [...source.matchAll(/import (?:type )?\{([^}]*)\}/g)].flatMap(([, list]) =>
+    list!.split(",").map(
+      (part) =>
+        part
+          .replace(/\btype\b/, "")
+          .trim()
+          .split(/\s+as\s+/)
+          .at(-1)!,
+    ),
+  );
+  return { declaration: end < 0 ? rest : rest.slice(0, end + 1), known: new Set([...names, ...imported]) };
+}
 
 test("an old Node is told which one is needed", () => {
   expect(failure(() => checkNodeVersion("18.19.1"))).toMatchObject({ code: "native", expected: "Node 20 or later" });

@@ -27,11 +27,11 @@ export { broadcastTo, concatenate, pad, reshape, slice, transpose } from "./move
 export { type OpName, ops, rowOf } from "./ops.js";
 export { averagePool2d, maxPool2d, type PoolOptions, upsampleBilinear2d, upsampleNearest2d } from "./pooling.js";
 export { print } from "./print.js";
-export { normal, shuffledIndices, uniform } from "./random.js";
+export { normal, type ShuffledIndicesOptions, shuffledIndices, uniform } from "./random.js";
 export { max, type ReduceOptions, sum } from "./reduce.js";
 export { type ClassAxis, crossEntropy, embedding, logSoftmax, oneHot, softmax } from "./softmax.js";
 export { type Sorted, type SortOptions, sort, topK } from "./sorting.js";
-export type { Environment, Family, OpCase, OpRow, SampleInput, SampleValues, Value } from "./table.js";
+export type { DerivativeContext, Environment, Family, Many, OpCase, OpRow, SampleInput, SampleValues, Value } from "./table.js";
 export {
   type Attributes,
   type DType,

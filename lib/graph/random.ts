@@ -7,12 +7,13 @@ import { checkShape, type Shape, sizeOf, type Tensor } from "./tensor.js";
 export { FIRST_RESERVED_STREAM };
 
 type StreamAttributes = { readonly stream: number };
-type BatchAttributes = { readonly rows: number; readonly batch: number; readonly shuffle: boolean; readonly stream: number };
+/** What {@link shuffledIndices} is told. */
+export type ShuffledIndicesOptions = { readonly rows: number; readonly batch: number; readonly shuffle: boolean; readonly stream: number };
 
 interface RandomSignatures {
   uniform: { inputs: None; attributes: StreamAttributes };
   normal: { inputs: None; attributes: StreamAttributes };
-  shuffled_indices: { inputs: None; attributes: BatchAttributes };
+  shuffled_indices: { inputs: None; attributes: ShuffledIndicesOptions };
 }
 
 function draw<Name extends "uniform" | "normal">(
@@ -110,8 +111,8 @@ export function drawNormal(shape: Shape, stream: number): Tensor {
  * order of its own in every epoch when shuffled. Every row comes once per epoch and every batch has the same size. The stream is
  * one that {@link uniform} takes, and no draw's.
  */
-export function shuffledIndices(options: BatchAttributes): Tensor;
-export function shuffledIndices(options: BatchAttributes, ...surplus: unknown[]): Tensor {
+export function shuffledIndices(options: ShuffledIndicesOptions): Tensor;
+export function shuffledIndices(options: ShuffledIndicesOptions, ...surplus: unknown[]): Tensor {
   return calledBy(shuffledIndices, surplus, () => {
     const { rows, batch, shuffle, stream } = checkOptions("shuffledIndices", options, ["rows", "batch", "shuffle", "stream"], ["shuffle"]);
     checkUsersStream("shuffledIndices", stream);
@@ -120,6 +121,6 @@ export function shuffledIndices(options: BatchAttributes, ...surplus: unknown[])
 }
 
 /** {@link shuffledIndices} from any stream, the reserved ones included. */
-export function drawIndices({ rows, batch, shuffle, stream }: BatchAttributes): Tensor {
+export function drawIndices({ rows, batch, shuffle, stream }: ShuffledIndicesOptions): Tensor {
   return makeNode(randomRows.shuffled_indices, [], { rows, batch, shuffle, stream });
 }

@@ -4,8 +4,9 @@ import { type BytesMeaning, checkBytesInSlices, LOADER_HINT } from "./bytes.js";
 import { noRows } from "./collect.js";
 import type { Dataset } from "./dataset.js";
 import { type DTypeArrays, decodeElements, ElementDecoder, ElementRangeError, type ElementType, elements } from "./elements.js";
-import { fileError, type Source } from "./files.js";
+import { fileError } from "./files.js";
 import { allocated, checkBytesNeeded } from "./limits.js";
+import type { Source } from "./source.js";
 import type { ByteReader } from "./unpack.js";
 
 /** What a header says. */

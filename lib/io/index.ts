@@ -5,6 +5,7 @@ export { concatenateDatasets } from "./concatenate.js";
 export type { CsvCategoryColumn, CsvDataset, CsvNumberColumn, CsvOptions, CsvPreparation } from "./csv.js";
 export { type Batch, type DataSource, type Dataset, type ImmediateSource, isDataset, toDataset } from "./dataset.js";
 export { datasets, type FromOptions } from "./datasets.js";
+export type { DTypeArrays } from "./elements.js";
 export type { ImagesDataset, ImagesOptions, SkippedFile } from "./folder.js";
 export type { IdxOptions } from "./idx.js";
 export { imageSheet, type Pixels, type Sheet, type SheetOptions, type SheetRows, saveImages, writePng } from "./images.js";

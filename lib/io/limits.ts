@@ -1,6 +1,7 @@
 // How much memory a file may ask for. What it declares is compared with a limit before anything of that size is made.
 import type { Fields } from "../graph/arguments.js";
-import { fileError, type Source } from "./files.js";
+import { fileError } from "./files.js";
+import type { Source } from "./source.js";
 
 /** Room that every file has. */
 const LEAST_BYTES = 256 * 2 ** 20;

@@ -3,7 +3,8 @@ import { describe } from "../errors.js";
 import { showShape, sizeOf } from "../graph/tensor.js";
 import type { StoredArray } from "./arrays.js";
 import type { ElementType } from "./elements.js";
-import { fileError, type Source } from "./files.js";
+import { fileError } from "./files.js";
+import type { Source } from "./source.js";
 
 /** Element types by what stands behind the byte order in a NumPy `descr`. */
 const ELEMENT_TYPES: ReadonlyMap<string, ElementType> = new Map([

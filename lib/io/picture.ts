@@ -4,7 +4,8 @@ import { open } from "node:fs/promises";
 import type { Sharp } from "sharp";
 import { VaeError } from "../errors.js";
 import { messageOf } from "../graph/kinds.js";
-import { fileError, fileSystemError, type Source } from "./files.js";
+import { fileError, fileSystemError } from "./files.js";
+import type { Source } from "./source.js";
 
 /** Red, green and blue, 0 to 255. */
 export type Colour = readonly [red: number, green: number, blue: number];

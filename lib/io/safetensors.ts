@@ -2,7 +2,8 @@ import { describe, VaeError } from "../errors.js";
 import { isRecord, noMore } from "../graph/arguments.js";
 import { type DType, type Shape, showShape, sizeOf } from "../graph/tensor.js";
 import { type DTypeArrays, decodeElements, ElementRangeError, type ElementType, elements } from "./elements.js";
-import { fileError, readBytes, type Source, sourceOf, writeAtomically } from "./files.js";
+import { fileError, readBytes, sourceOf, writeAtomically } from "./files.js";
+import type { Source } from "./source.js";
 
 /** A tensor as it stands in a file or on its way to one. */
 export type StoredTensor = { [D in DType]: { readonly dtype: D; readonly shape: Shape; readonly data: DTypeArrays[D] } }[DType];

@@ -4,7 +4,8 @@ import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { describe } from "../errors.js";
 import { codeOf } from "../graph/kinds.js";
-import { fileError, fileSystemError, type Source } from "./files.js";
+import { fileError, fileSystemError } from "./files.js";
+import type { Source } from "./source.js";
 import { shortName } from "./zip.js";
 
 /** Names of image files. What a file is shows in its first bytes; its name only says whether to look. */

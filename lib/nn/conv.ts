@@ -17,7 +17,8 @@ import { defineLayer, type Layer, layers } from "./layer.js";
 import { type Initializer, initializers } from "./parameters.js";
 import { type AxisCount, along, checkSample, type PaddingOption1d, paddingAlong, parsePadding, parseSizes, type Sizes } from "./windows.js";
 
-interface SharedOptions<Size, Padding> {
+/** What all convolutions are told. */
+export interface ConvolutionLayerOptions<Size, Padding> {
   /** Step from window to window; default 1. A transposed convolution makes its input so many times larger. */
   readonly stride?: Size;
   /**
@@ -38,10 +39,10 @@ interface SharedOptions<Size, Padding> {
 }
 
 /** Options of {@link conv2d}. */
-export type Conv2dOptions = SharedOptions<Sizes, PaddingOption>;
+export type Conv2dOptions = ConvolutionLayerOptions<Sizes, PaddingOption>;
 
 /** Options of {@link conv1d}. */
-export type Conv1dOptions = SharedOptions<number, PaddingOption1d>;
+export type Conv1dOptions = ConvolutionLayerOptions<number, PaddingOption1d>;
 
 /** Options of {@link convTranspose2d}. */
 export interface ConvTranspose2dOptions extends Conv2dOptions {
@@ -56,7 +57,7 @@ export interface ConvTranspose1dOptions extends Conv1dOptions {
 }
 
 /** A convolution, as data: all options filled in. */
-interface Convolution<Size extends Sizes, Padding> extends Layer, Required<SharedOptions<Size, Padding>> {
+interface Convolution<Size extends Sizes, Padding> extends Layer, Required<ConvolutionLayerOptions<Size, Padding>> {
   readonly filters: number;
   readonly kernelSize: Size;
   readonly outputSize?: Size;

@@ -4,10 +4,11 @@ import { closeBuiltIns } from "./tagged.js";
 
 export { Fields, isRecord } from "../graph/arguments.js";
 export { type Activation, activations } from "./activations.js";
-export { inference, type LayerContext, type NoiseSource, type TrainingContext, TrainingLayers } from "./context.js";
+export { type InferenceContext, inference, type LayerContext, type NoiseSource, type TrainingContext, TrainingLayers } from "./context.js";
 export {
   type Conv1dOptions,
   type Conv2dOptions,
+  type ConvolutionLayerOptions,
   type ConvTranspose1dOptions,
   type ConvTranspose2dOptions,
   conv1d,
@@ -51,6 +52,7 @@ export {
   type NamedParameter,
   nameParameters,
   type ParameterSpec,
+  type PartParameters,
 } from "./parameters.js";
 export { averagePool2d, globalAveragePool, maxPool2d, type PoolLayerOptions, upsample } from "./pooling.js";
 export { type ResidualOptions, residual, sequential } from "./residual.js";

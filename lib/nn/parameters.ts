@@ -45,6 +45,9 @@ export interface ParameterSpec {
   readonly trained?: boolean;
 }
 
+/** The parameters that a part of a model declared, by the names it gave them. */
+export type PartParameters = Readonly<Record<string, Tensor>>;
+
 /** A learned tensor with the name it has in a model: `encoder.0.weight`. */
 export interface NamedParameter extends ParameterSpec {
   readonly name: string;

@@ -11,7 +11,8 @@ import type { HostArray } from "../runtime/native.js";
 import { type NdArray, type Operand, toNdArray } from "./ndarray.js";
 import { type Draw, drawOptions, type Plans } from "./plans.js";
 
-type Graph = typeof graph;
+/** The functions of `node-vae/graph`. */
+export type Graph = typeof graph;
 
 /** Functions whose result is float32. */
 const computing = {
@@ -110,21 +111,22 @@ type OnArrays<Argument, Data extends HostArray = HostArray> = [TensorLike] exten
       : Argument
     : Argument;
 
-type Computing<Function> = Function extends (...inputs: infer Arguments extends readonly unknown[]) => Tensor
+/** A graph function on arrays: its tensors become operands, its result a promise of an array. */
+export type Computing<Function> = Function extends (...inputs: infer Arguments extends readonly unknown[]) => Tensor
   ? (...inputs: { [Index in keyof Arguments]: OnArrays<Arguments[Index]> }) => Promise<NdArray>
   : never;
 
-type Moving<Function> = Function extends (...inputs: infer Arguments extends readonly unknown[]) => Tensor
+/** The same for functions that move elements of any type. */
+export type Moving<Function> = Function extends (...inputs: infer Arguments extends readonly unknown[]) => Tensor
   ? <Data extends HostArray = Float32Array>(
       ...inputs: { [Index in keyof Arguments]: OnArrays<Arguments[Index], Index extends "0" ? Data : HostArray> }
     ) => Promise<NdArray<Data>>
   : never;
 
-type Sorting<Function> = Function extends (...inputs: infer Arguments extends readonly unknown[]) => graph.Sorted
+/** The same for functions that give sorted values and their indices. */
+export type Sorting<Function> = Function extends (...inputs: infer Arguments extends readonly unknown[]) => graph.Sorted
   ? (...inputs: { [Index in keyof Arguments]: OnArrays<Arguments[Index]> }) => Promise<SortedArrays>
   : never;
-
-type ShuffleOptions = Parameters<Graph["shuffledIndices"]>[0];
 
 /** Draws, which on arrays are told seed and step as well. */
 export interface DrawingFunctions {
@@ -144,7 +146,7 @@ export interface DrawingFunctions {
    * order of its own in every epoch when shuffled.
    */
   shuffledIndices(
-    options: Omit<ShuffleOptions, "stream" | "shuffle"> & { readonly shuffle?: boolean } & Draw,
+    options: Omit<graph.ShuffledIndicesOptions, "stream" | "shuffle"> & { readonly shuffle?: boolean } & Draw,
   ): Promise<NdArray<Int32Array>>;
 }
 

@@ -8,7 +8,7 @@ import { type Posterior, posteriors } from "./posteriors.js";
 import { type Prior, priors } from "./priors.js";
 
 /** A kind's name, with the built-in ones suggested by editors. */
-type KindName<BuiltIn extends string> = BuiltIn | (string & Record<never, never>);
+export type KindName<BuiltIn extends string> = BuiltIn | (string & Record<never, never>);
 
 /** What a model is made of. Every part is plain data; a part without options may be given by its kind's name. */
 export interface VaeOptions {

@@ -2,7 +2,7 @@
 import { closeBuiltIns } from "../nn/index.js";
 
 export { type Architecture, architectureOf, checkParameters, summarize } from "./architecture.js";
-export { configOptions, parseConfig, type VaeConfig, type VaeOptions } from "./config.js";
+export { configOptions, type KindName, parseConfig, type VaeConfig, type VaeOptions } from "./config.js";
 export {
   type BernoulliOptions,
   bernoulli,

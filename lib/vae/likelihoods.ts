@@ -1,10 +1,16 @@
 import { add, exp, greaterEqual, less, multiply, type Shape, sigmoid, softplus, square, subtract, type Tensor } from "../graph/index.js";
-import { type Behaviour, type Fields, type NoiseSource, type ParameterSpec, Registry, type Tagged } from "../nn/index.js";
+import {
+  type Behaviour,
+  type Fields,
+  type NoiseSource,
+  type ParameterSpec,
+  type PartParameters,
+  Registry,
+  type Tagged,
+} from "../nn/index.js";
 
 /** The family of p(x|z), as frozen plain data. */
 export type Likelihood = Tagged;
-
-type Parameters = Readonly<Record<string, Tensor>>;
 
 /**
  * What the likelihoods of one kind do. Data and decoder outputs come as rows: `[batch, size]`, with size the number of
@@ -29,9 +35,9 @@ export interface LikelihoodBehaviour<L extends Likelihood = Likelihood> extends 
    */
   prepare?(likelihood: L, x: Tensor, noise: NoiseSource | undefined): Tensor;
   /** `[batch, k]`, contributions whose sum over k is log p(x|z) in nats. */
-  logDensity(likelihood: L, x: Tensor, head: Tensor, parameters: Parameters): Tensor;
+  logDensity(likelihood: L, x: Tensor, head: Tensor, parameters: PartParameters): Tensor;
   /** E[x|z], `[batch, size]`, in data space. */
-  mean(likelihood: L, head: Tensor, parameters: Parameters): Tensor;
+  mean(likelihood: L, head: Tensor, parameters: PartParameters): Tensor;
 }
 
 export const likelihoods = new Registry<LikelihoodBehaviour>("likelihood", ["headShape", "logDensity", "mean"]);

@@ -1,11 +1,17 @@
 import { add, expm1, multiply, square, subtract, type Tensor } from "../graph/index.js";
-import { type Behaviour, type Fields, type NoiseSource, type ParameterSpec, Registry, type Tagged } from "../nn/index.js";
+import {
+  type Behaviour,
+  type Fields,
+  type NoiseSource,
+  type ParameterSpec,
+  type PartParameters,
+  Registry,
+  type Tagged,
+} from "../nn/index.js";
 import { isGaussian, type LatentDistribution } from "./posteriors.js";
 
 /** p(z), as frozen plain data. */
 export type Prior = Tagged;
-
-type Parameters = Readonly<Record<string, Tensor>>;
 
 /** What the priors of one kind do. */
 export interface PriorBehaviour<P extends Prior = Prior> extends Behaviour {
@@ -13,11 +19,11 @@ export interface PriorBehaviour<P extends Prior = Prior> extends Behaviour {
   /** What is learned; nothing when left out. */
   parameters?(prior: P, latent: number): Readonly<Record<string, ParameterSpec>>;
   /** `[batch, k]`, contributions whose sum over k is log p(z) in nats. */
-  logDensity(prior: P, z: Tensor, parameters: Parameters): Tensor;
+  logDensity(prior: P, z: Tensor, parameters: PartParameters): Tensor;
   /** `[rows, latent]` draws. */
-  sample(prior: P, rows: number, latent: number, noise: NoiseSource, parameters: Parameters): Tensor;
+  sample(prior: P, rows: number, latent: number, noise: NoiseSource, parameters: PartParameters): Tensor;
   /** KL(q ‖ p) in closed form as contributions `[batch, k]`; undefined for posteriors without one: then it is estimated. */
-  kl?(prior: P, posterior: LatentDistribution, parameters: Parameters): Tensor | undefined;
+  kl?(prior: P, posterior: LatentDistribution, parameters: PartParameters): Tensor | undefined;
 }
 
 export const priors = new Registry<PriorBehaviour>("prior", ["logDensity", "sample"]);
