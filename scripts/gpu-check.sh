@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the CUDA backend on a GPU, then times it, in one call of under 8 minutes: `npm run gpu:check`. A machine that has Node
 # but no npm needs what `npm run gpu:build` made elsewhere: dist, build/Release, build/bench, build/gpu, and of node_modules
-# commander, csv-parse and fflate. There:
+# commander and csv-parse. There:
 #   scripts/gpu-check.sh [folder for results; default bench/results]
 # Correctness comes first and decides the exit status. Peers are timed where python3 has PyTorch; compute-sanitizer runs where
 # it is on the PATH. Whatever is cut short keeps the results that it has.

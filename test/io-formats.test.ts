@@ -175,7 +175,7 @@ describe("datasets.npz", () => {
     "y.npy": npyBytes("|u1", [2], Uint8Array.of(4, 9)),
   };
 
-  test("reads stored and deflated archives, small ones and ones that are inflated by a worker", async () => {
+  test("reads stored and deflated archives, small ones and large ones", async () => {
     for (const level of [0, 6] as const) {
       const path = file("both.npz", zipSync(members, { level }));
       expect(await datasets.npz(path, { labels: "y" })).toMatchObject({

@@ -214,6 +214,7 @@ describe("NPZ archives", () => {
       ] as const)
         record.writeBigUInt64LE(BigInt(value), place);
       record.writeUInt32LE(0x07064b50, 56);
+      record.writeBigUInt64LE(BigInt(members.length + directory.length), 64);
       records.push(record);
     }
     const end = Buffer.alloc(22);
@@ -226,8 +227,8 @@ describe("NPZ archives", () => {
   const whole = zipSync({ "x.npy": array });
   const checksum = Buffer.from(whole).readUInt32LE(14);
 
-  test("of ZIP64, stored, and with bytes before them are read", async () => {
-    for (const options of [{}, { zip64: true }, { method: 0 }, { prefix: 777 }, { zip64: true, prefix: 5, method: 0 }]) {
+  test("of ZIP64, stored, and with a data descriptor are read", async () => {
+    for (const options of [{}, { zip64: true }, { method: 0 }, { zip64: true, method: 0 }, { flags: 8 }, { flags: 8, zip64: true }]) {
       expect((await datasets.npz(file("good.npz", archive({ checksum, ...options })))).data).toEqual(Float32Array.of(1, 2, 3, 4, 5, 6));
     }
   });
@@ -240,6 +241,10 @@ describe("NPZ archives", () => {
     ["too small a size", { size: array.length - 1 }, /the member is corrupt/],
     ["too large a size", { size: array.length + 1 }, /the member is corrupt/],
     ["a name twice", { times: 2 }, /two members of one name.*x\.npy/],
+    ["strongly encrypted", { flags: 0x41 }, /not a readable NPZ archive.*encryption/],
+    ["bytes before the archive", { prefix: 777 }, /not a readable NPZ archive/],
+    ["bytes before a ZIP64 archive", { prefix: 5, zip64: true }, /not a readable NPZ archive/],
+    ["a stored member of two sizes", { method: 0, size: array.length + 1 }, /not a readable NPZ archive.*mismatch/],
   ])("%s", async (_, options, message) => {
     const bytes = archive({ checksum, ...options, ...(options?.checksum === undefined ? {} : { checksum: options.checksum >>> 0 }) });
     expect((await failure("file", () => datasets.npz(file("bad.npz", bytes)))).message).toMatch(message);

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type BuildOptions, build as esbuild } from "esbuild";
+import { zipSync } from "fflate";
 import { afterAll, describe, expect, test } from "vitest";
 import { checkNodeVersion, OLDEST_NODE } from "../lib/node-version.js";
 import { addonPath } from "../lib/runtime/native.js";
@@ -30,13 +31,20 @@ describe("bundled programs", () => {
     } catch (error) { console.log(error instanceof VaeError ? error.code + " | " + error.hint : error); }`;
 
   /** Bundles the program with the library inside; `home` gets the bundle and nothing else. */
-  async function bundle(format: "cjs" | "esm", home: string): Promise<string> {
+  async function bundle(format: "cjs" | "esm", home: string, text = program, external: string[] = []): Promise<string> {
     const from = folder(`sources-${format}`);
     mkdirSync(join(from, "node_modules"), { recursive: true });
     if (!existsSync(join(from, "node_modules/node-vae"))) symlinkSync(root, join(from, "node_modules/node-vae"));
-    writeFileSync(join(from, "program.mjs"), program);
+    writeFileSync(join(from, "program.mjs"), text);
     const outfile = join(home, format === "cjs" ? "bundle.cjs" : "bundle.mjs");
-    const options = { bundle: true, platform: "node", format, outfile, logLevel: "error", external: ["sharp"] } satisfies BuildOptions;
+    const options = {
+      bundle: true,
+      platform: "node",
+      format,
+      outfile,
+      logLevel: "error",
+      external: ["sharp", ...external],
+    } satisfies BuildOptions;
     await esbuild({ ...options, entryPoints: [join(from, "program.mjs")] });
     return outfile;
   }
@@ -62,6 +70,24 @@ describe("bundled programs", () => {
       expect(run(file)).toBe("sampled 8");
     });
   }
+
+  test("they read NPZ archives; as an ES module with yauzl beside the bundle", async () => {
+    const home = folder("npz");
+    const header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }";
+    const array = Buffer.concat([
+      Buffer.from(`\x93NUMPY\x01\x00${String.fromCharCode(header.length)}\x00${header}`, "latin1"),
+      Buffer.alloc(8),
+    ]);
+    writeFileSync(join(home, "rows.npz"), zipSync({ "x.npy": array }));
+    const reads = `
+      import { datasets } from "node-vae";
+      datasets.npz("rows.npz").then(({ rows, shape }) => console.log(rows + " x " + shape), ({ code, hint }) => console.log(code + " | " + hint));`;
+    expect(run(await bundle("cjs", home, reads))).toBe("1 x 2");
+    expect(run(await bundle("esm", home, reads))).toMatch(/^file \| .*external: \["yauzl"\]/);
+    mkdirSync(join(home, "node_modules"), { recursive: true });
+    for (const name of ["yauzl", "pend"]) symlinkSync(join(root, "node_modules", name), join(home, "node_modules", name));
+    expect(run(await bundle("esm", home, reads, ["yauzl"]))).toBe("1 x 2");
+  });
 });
 
 describe("types", () => {

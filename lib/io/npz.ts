@@ -2,11 +2,11 @@ import { Fields } from "../graph/arguments.js";
 import { readLabels, readRows } from "./arrays.js";
 import { type BytesMeaning, bytesOption } from "./bytes.js";
 import type { Dataset } from "./dataset.js";
-import { fileError, readBytes, sourceOf } from "./files.js";
+import { fileError, readBytes, shownName, sourceOf } from "./files.js";
 import { byteLimit } from "./limits.js";
 import { readNpyHeader } from "./npy.js";
 import { nameOption } from "./options.js";
-import { openZipMember, readZipDirectory, shortName } from "./zip.js";
+import { openZip, openZipMember } from "./zip.js";
 
 /** What an NPZ archive is read with. */
 export interface NpzOptions {
@@ -28,7 +28,7 @@ const MOST_NAMES = 12;
 
 /**
  * Loads rows, and labels if asked for, from arrays of a NumPy `.npz` archive, compressed or not; other arrays stay packed. See
- * `datasets.npy` for what becomes of the element types.
+ * `datasets.npy` for what becomes of the element types. Checksums are compared from Node 20.15 on; sizes always.
  *
  * @example
  * ```ts
@@ -45,11 +45,11 @@ export async function npz(path: string | URL, options: NpzOptions = {}): Promise
   const bytes = bytesOption(fields);
   const limit = byteLimit(fields);
   fields.finish();
-  const archive = await readBytes(source);
-  const members = readZipDirectory(archive, source);
+  const archive = await openZip(await readBytes(source), source);
+  const { members } = archive;
   const names = [...members.keys()].map((name) => name.replace(/\.npy$/, ""));
   const listed = (some: readonly string[]) =>
-    `${some.slice(0, MOST_NAMES).map(shortName).join(", ")}${some.length > MOST_NAMES ? ", …" : ""}`;
+    `${some.slice(0, MOST_NAMES).map(shownName).join(", ")}${some.length > MOST_NAMES ? ", …" : ""}`;
   const others = names.filter((name) => name !== labels);
   const chosen = key ?? (others.length === 1 ? others[0] : undefined);
   if (chosen === undefined) {
@@ -58,18 +58,18 @@ export async function npz(path: string | URL, options: NpzOptions = {}): Promise
   }
   const open = async (name: string) => {
     const member = members.get(`${name}.npy`) ?? members.get(name);
-    const received = `"${shortName(name)}"`;
+    const received = `"${shownName(name)}"`;
     if (member === undefined) throw fileError(source, `no array ${received}`, { expected: `one of ${listed(names)}`, received });
-    const memberSource = { ...source, path: `${source.path}[${shortName(name)}]` };
-    const reader = openZipMember(archive, member, memberSource);
+    const memberSource = { ...source, path: `${source.path}[${shownName(name)}]` };
+    const reader = await openZipMember(archive, member, memberSource);
     return { reader, header: await readNpyHeader(reader, memberSource), source: memberSource };
   };
   const rows = await open(chosen);
   const dataset = {
-    ...(await readRows(rows.reader, rows.header, { bytes, limit: limit(archive.length) }, rows.source)),
+    ...(await readRows(rows.reader, rows.header, { bytes, limit: limit(archive.bytes.length) }, rows.source)),
     name: source.path,
   };
   if (labels === undefined) return dataset;
   const label = await open(labels);
-  return { ...dataset, labels: await readLabels(label.reader, label.header, dataset, limit(archive.length), label.source) };
+  return { ...dataset, labels: await readLabels(label.reader, label.header, dataset, limit(archive.bytes.length), label.source) };
 }

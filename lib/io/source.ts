@@ -52,6 +52,11 @@ export function shownPath(path: string): string {
   return line.length <= LONGEST_SHOWN ? line : `${line.slice(0, LONGEST_SHOWN / 2)}…${line.slice(-LONGEST_SHOWN / 2)}`;
 }
 
+/** A name out of a file or folder, for messages. */
+export function shownName(name: string): string {
+  return name.length > 60 ? `${name.slice(0, 59)}…` : name;
+}
+
 /** A {@link VaeError} with code `"file"` whose problem names the file. */
 export function fileError(
   source: Source,

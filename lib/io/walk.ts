@@ -4,9 +4,8 @@ import { readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { describe } from "../errors.js";
 import { codeOf } from "../graph/kinds.js";
-import { fileError, fileSystemError } from "./files.js";
+import { fileError, fileSystemError, shownName } from "./files.js";
 import type { Source } from "./source.js";
-import { shortName } from "./zip.js";
 
 /** Names of image files. What a file is shows in its first bytes; its name only says whether to look. */
 const EXTENSIONS = /\.(png|jpe?g|jpe|jfif|webp)$/i;
@@ -112,7 +111,7 @@ export function classesOf({ files, folders }: Found, given: readonly string[] | 
   if (unknown !== undefined) {
     throw fileError({ ...source, path: join(source.path, unknown) }, "a folder that is none of the classes", {
       expected: `one of ${describe(names)}`,
-      received: `"${shortName(unknown)}"`,
+      received: `"${shownName(unknown)}"`,
       hint: "name it among { classes }, or move it",
     });
   }
