@@ -119,7 +119,7 @@ describe("what is decoded", () => {
     const path = folder({ "a.png": await grey(3) });
     execFileSync("mkfifo", [join(path, "b.png")]);
     symlinkSync("/dev/zero", join(path, "c.png"));
-    expect((await failure("file", () => datasets.images(path, one))).message).toMatch(/b\.png: is no regular file/);
+    expect((await failure("file", () => datasets.images(path, one))).message).toMatch(/b\.png: is a pipe, not a regular file/);
     expect((await datasets.images(path, { ...one, unreadable: "skip" })).skipped.map(({ file }) => file)).toEqual(["b.png", "c.png"]);
   });
 

@@ -1,10 +1,10 @@
 // What a byte stands for. 255 levels of grey are value / 255; masks and binarized images hold the values 0 and 1 themselves.
 // Nothing in an array of zeros and ones says which, so the caller does.
-import { setImmediate } from "node:timers/promises";
 import { VaeError } from "../errors.js";
 import type { Fields } from "../graph/arguments.js";
 import { isUint8Array } from "../graph/kinds.js";
 import type { Dataset } from "./dataset.js";
+import { slices } from "./pace.js";
 
 /** What bytes stand for: `"scaled"`, value / 255; `"raw"`, the value itself. */
 export type BytesMeaning = "scaled" | "raw";
@@ -13,9 +13,6 @@ export type BytesMeaning = "scaled" | "raw";
 export function bytesOption(fields: Fields): BytesMeaning | undefined {
   return fields.raw("bytes") === undefined ? undefined : fields.choice("bytes", ["scaled", "raw"]);
 }
-
-/** A slice is looked at in about a millisecond. */
-const SLICE = 1 << 20;
 
 /** The largest of some bytes, or 2 as soon as it is above 1. */
 function largestUpTo2(data: Uint8Array, begin: number, end: number): 0 | 1 | 2 {
@@ -43,9 +40,8 @@ export function checkBytes({ data, bytes, name }: Dataset, operation: string, hi
 export async function checkBytesInSlices({ data, bytes, name }: Dataset, operation: string, hint?: string): Promise<void> {
   if (!isUint8Array(data) || bytes !== undefined) return;
   let largest = 0;
-  for (let begin = 0; begin < data.length; begin += SLICE) {
-    if (begin > 0) await setImmediate();
-    largest = Math.max(largest, largestUpTo2(data, begin, Math.min(begin + SLICE, data.length)));
+  for await (const { begin, end } of slices(data.length)) {
+    largest = Math.max(largest, largestUpTo2(data, begin, end));
     if (largest > 1) return;
   }
   if (largest === 1) throw ambiguous(name, operation, hint);

@@ -1,16 +1,13 @@
-import { setImmediate } from "node:timers/promises";
 import { VaeError } from "../errors.js";
 import { isFloat32Array, isUint8Array } from "../graph/kinds.js";
 import type { Dataset } from "./dataset.js";
+import { slices } from "./pace.js";
 
 /** The interval that values must lie in, ends included. */
 export interface ValueRange {
   readonly low: number;
   readonly high: number;
 }
-
-/** A slice is checked in about a millisecond: timers beside a check are hardly late. */
-const SLICE = 1 << 20;
 
 const FINITE: ValueRange = { low: -3.4028234663852886e38, high: 3.4028234663852886e38 };
 
@@ -37,9 +34,8 @@ export async function checkValues(dataset: Dataset, range: ValueRange | undefine
   const { data } = dataset;
   if (range === undefined ? isUint8Array(data) : alwaysInside(dataset, range)) return;
   const limits = range === undefined ? FINITE : stored(dataset, range);
-  for (let begin = 0; begin < data.length; begin += SLICE) {
-    if (begin > 0) await setImmediate();
-    refuse(dataset, firstOutside(data, begin, Math.min(begin + SLICE, data.length), limits), range, operation);
+  for await (const { begin, end } of slices(data.length)) {
+    refuse(dataset, firstOutside(data, begin, end, limits), range, operation);
   }
 }
 

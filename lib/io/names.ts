@@ -1,10 +1,10 @@
 // What columns and classes are called: rows of two data sets belong together by name, never by position alone.
-import { setImmediate } from "node:timers/promises";
 import { describe, VaeError } from "../errors.js";
 import { suggestion } from "../graph/arguments.js";
 import { isUint8Array } from "../graph/kinds.js";
 import { type Shape, sizeOf } from "../graph/tensor.js";
 import type { Dataset } from "./dataset.js";
+import { SLICE_LENGTH, slices } from "./pace.js";
 
 /** Names of the data that a model was trained on. */
 export interface DataNames {
@@ -25,9 +25,6 @@ export interface ColumnsInUse {
 
 /** Whose columns those of a model are, in messages. */
 export const MODEL_COLUMNS = "the model's training data";
-
-/** Values that are moved between two turns of the event loop: about 5 ms. */
-const SLICE = 1 << 20;
 
 /** Names that a message lists. */
 const LISTED = 4;
@@ -106,10 +103,9 @@ export function alignColumns(
 async function reordered(dataset: Dataset, order: Int32Array, columns: readonly string[]): Promise<Dataset> {
   const { data, rows } = dataset;
   const target = isUint8Array(data) ? new Uint8Array(data.length) : new Float32Array(data.length);
-  const rowsPerTurn = Math.max(1, Math.floor(SLICE / order.length));
-  for (let start = 0; start < rows; start += rowsPerTurn) {
-    if (start > 0) await setImmediate();
-    copyColumns(data, target, order, { start, end: Math.min(rows, start + rowsPerTurn) });
+  const rowsPerTurn = Math.max(1, Math.floor(SLICE_LENGTH / order.length));
+  for await (const { begin, end } of slices(rows, rowsPerTurn)) {
+    copyColumns(data, target, order, { start: begin, end });
   }
   return { ...dataset, data: target, columns, standardization: reorderedStatistics(dataset, order) };
 }

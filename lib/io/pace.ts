@@ -1,3 +1,4 @@
+// Long work in pieces, so that the event loop has its turns in between.
 import { setImmediate } from "node:timers/promises";
 
 /** Milliseconds of work at one go: timers and sockets beside a loader are hardly late. */
@@ -12,6 +13,17 @@ export class Pace {
     if (performance.now() < this.due) return;
     await setImmediate();
     this.due = performance.now() + SLICE;
+  }
+}
+
+/** Values that are looked at or moved in one to five milliseconds. */
+export const SLICE_LENGTH = 1 << 20;
+
+/** The ranges of at most `most` items that `length` items are cut into, with a turn of the event loop between two of them. */
+export async function* slices(length: number, most = SLICE_LENGTH): AsyncGenerator<{ readonly begin: number; readonly end: number }> {
+  for (let begin = 0; begin < length; begin += most) {
+    if (begin > 0) await setImmediate();
+    yield { begin, end: Math.min(begin + most, length) };
   }
 }
 

@@ -1,10 +1,8 @@
 // One image file: what it is, whether it is small enough, and its pixels, brought to size.
-import { constants } from "node:fs";
-import { open } from "node:fs/promises";
 import type { Sharp } from "sharp";
 import { VaeError } from "../errors.js";
 import { messageOf } from "../graph/kinds.js";
-import { fileError, fileSystemError } from "./files.js";
+import { fileError, fileSystemError, openRegular } from "./files.js";
 import type { Source } from "./source.js";
 
 /** Red, green and blue, 0 to 255. */
@@ -108,9 +106,7 @@ async function checkContent(source: Source): Promise<void> {
   const start = Buffer.alloc(MAGIC_BYTES);
   let length = 0;
   try {
-    // Opening a FIFO would wait for somebody to write into it.
-    await using file = await open(source.path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
-    if (!(await file.stat()).isFile()) throw fileError(source, "is no regular file", { hint: "remove it, or copy the image" });
+    await using file = await openRegular(source);
     length = (await file.read(start, 0, MAGIC_BYTES, 0)).bytesRead;
   } catch (cause) {
     throw fileSystemError(source, cause);

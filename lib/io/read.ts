@@ -1,4 +1,4 @@
-import { constants } from "node:fs";
+import { constants, type Stats } from "node:fs";
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { newArray } from "../graph/bytes.js";
 import { checkMemory } from "../runtime/memory.js";
@@ -7,18 +7,17 @@ import { fileError, fileSystemError, type Source, shownPath, systemError } from 
 /** One call of `read` may not ask for 2 GiB or more on every platform. */
 const CHUNK_BYTES = 1 << 30;
 
-/** What {@link checkReadable} and {@link openRegular} ask of a file. */
-type Kind = Pick<Awaited<ReturnType<typeof stat>>, "isFile" | "isDirectory" | "isFIFO" | "isSocket">;
-
 /**
- * Throws unless there is a regular file, without opening it. Named pipes and devices are refused: opening a pipe waits for a
+ * What the system knows of a regular file, without opening it. Named pipes and devices are refused: opening a pipe waits for a
  * writer that may never come, and a device may never end.
  *
  * @throws VaeError `"file"`, also for a file that is missing or a folder.
  */
-export async function checkReadable(source: Source): Promise<void> {
+export async function checkReadable(source: Source): Promise<Stats> {
   try {
-    checkRegular(source, await stat(source.path));
+    const found = await stat(source.path);
+    checkRegular(source, found);
+    return found;
   } catch (cause) {
     throw fileSystemError(source, cause);
   }
@@ -45,7 +44,7 @@ export async function openRegular(source: Source): Promise<FileHandle> {
   }
 }
 
-function checkRegular(source: Source, kind: Kind): void {
+function checkRegular(source: Source, kind: Stats): void {
   if (kind.isFile()) return;
   if (kind.isDirectory()) throw systemError(source, "EISDIR");
   const what = kind.isFIFO() ? "a pipe" : kind.isSocket() ? "a socket" : "a device";

@@ -1,15 +1,17 @@
 // From the bytes of a file to its text, piece by piece: what is gzipped is unpacked, what is not Unicode is decoded.
 import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
 import { pipeline } from "node:stream";
 import { TextDecoder } from "node:util";
 import { createGunzip } from "node:zlib";
 import { codeOf } from "../graph/kinds.js";
-import { fileError, fileSystemError } from "./files.js";
+import { checkReadable, fileError, fileSystemError } from "./files.js";
 import type { Source } from "./source.js";
+import { gzipError } from "./unpack.js";
 
 /** How a file of text may be encoded. `latin1` is windows-1252, as everywhere on the web: Latin-1 and the euro sign. */
 export const encodings = ["utf-8", "utf-16le", "utf-16be", "latin1"] as const;
+
+/** One of the {@link encodings}. */
 export type Encoding = (typeof encodings)[number];
 
 /** A file that text can be read from. */
@@ -19,16 +21,10 @@ export interface TextFile {
   readonly bytes: number;
 }
 
-/** Refuses what would have no end or nobody to write it: opening a FIFO waits for ever. */
+/** A regular file, without opening it; throws `"file"` as {@link checkReadable} does. */
 export async function textFile(source: Source): Promise<TextFile> {
-  try {
-    const status = await stat(source.path);
-    if (status.isFile()) return { source, bytes: status.size };
-    if (status.isDirectory()) throw fileError(source, "is a folder, not a file");
-  } catch (cause) {
-    throw fileSystemError(source, cause);
-  }
-  throw fileError(source, "is not a regular file", { hint: "write a pipe or a device to a file first" });
+  const { size } = await checkReadable(source);
+  return { source, bytes: size };
 }
 
 /**
@@ -52,9 +48,7 @@ export async function* readText({ source }: TextFile, encoding: Encoding | undef
     }
     if (decoder !== undefined) yield decoder.decode(new Uint8Array(0), true);
   } catch (cause) {
-    if (!codeOf(cause).startsWith("Z_")) throw fileSystemError(source, cause);
-    const problem = codeOf(cause) === "Z_BUF_ERROR" ? "truncated: the gzip data end too early" : "the gzip data are corrupt";
-    throw fileError(source, problem, { cause, hint: "fetch the file again" });
+    throw codeOf(cause).startsWith("Z_") ? gzipError(source, cause) : fileSystemError(source, cause);
   }
 }
 

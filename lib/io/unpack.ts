@@ -2,6 +2,7 @@
 // file that says how much it holds costs no more than that, however much is packed into it.
 import type { Transform } from "node:stream";
 import { createGunzip, createInflateRaw } from "node:zlib";
+import type { VaeError } from "../errors.js";
 import { codeOf } from "../graph/kinds.js";
 import { fileError, type Source } from "./files.js";
 
@@ -67,12 +68,14 @@ export class ByteReader {
 export function gunzipped(bytes: Uint8Array, source: Source): ByteReader {
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return new ByteReader(bytes);
   return new ByteReader(
-    unpacked(bytes, createGunzip({ chunkSize: PIECE_BYTES }), (cause) => {
-      const truncated = codeOf(cause) === "Z_BUF_ERROR";
-      const problem = truncated ? `truncated: the gzip data end too early, at byte ${bytes.length}` : "the gzip data are corrupt";
-      return fileError(source, problem, { cause, hint: "fetch the file again" });
-    }),
+    unpacked(bytes, createGunzip({ chunkSize: PIECE_BYTES }), (cause) => gzipError(source, cause, `, at byte ${bytes.length}`)),
   );
+}
+
+/** The error of gzip data that zlib cannot unpack; `end` says where they end too early. */
+export function gzipError(source: Source, cause: unknown, end = ""): VaeError {
+  const problem = codeOf(cause) === "Z_BUF_ERROR" ? `truncated: the gzip data end too early${end}` : "the gzip data are corrupt";
+  return fileError(source, problem, { cause, hint: "fetch the file again" });
 }
 
 /** Pieces of what raw deflate data unpack to. */

@@ -4,7 +4,7 @@ import type { Entry, ZipFile } from "yauzl";
 import { VaeError } from "../errors.js";
 import { messageOf } from "../graph/kinds.js";
 import { fileError, type Source, shownName } from "./files.js";
-import { Pace } from "./pace.js";
+import { slices } from "./pace.js";
 import { ByteReader, inflated } from "./unpack.js";
 
 /** An archive whose directory has been read. */
@@ -63,27 +63,20 @@ export async function openZipMember({ bytes, file }: ZipArchive, entry: Entry, s
         source,
       ),
     );
-  for await (const _ of checked(slices(packed), entry, source));
+  for await (const _ of checked(pieces(packed), entry, source));
   // The rows may be a view of it: a small member must not keep a large archive in memory.
   return new ByteReader(2 * packed.length > bytes.length ? packed : packed.slice());
 }
 
-/** Bytes whose checksum is found in about a millisecond. */
-const SLICE = 1 << 20;
-
-async function* slices(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
-  const pace = new Pace();
-  for (let begin = 0; begin < bytes.length; begin += SLICE) {
-    yield bytes.subarray(begin, begin + SLICE);
-    await pace.rest();
-  }
+async function* pieces(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  for await (const { begin, end } of slices(bytes.length)) yield bytes.subarray(begin, end);
 }
 
 /** Passes pieces on; throws where they are not of the size and the checksum in the directory. Before 20.15, Node has no checksum. */
-async function* checked(pieces: AsyncIterable<Uint8Array>, entry: Entry, source: Source): AsyncGenerator<Uint8Array> {
+async function* checked(bytes: AsyncIterable<Uint8Array>, entry: Entry, source: Source): AsyncGenerator<Uint8Array> {
   let length = 0;
   let checksum = 0;
-  for await (const piece of pieces) {
+  for await (const piece of bytes) {
     length += piece.length;
     if (length > entry.uncompressedSize) throw corrupt(source);
     checksum = zlib.crc32?.(piece, checksum) ?? entry.crc32;
