@@ -1,11 +1,12 @@
 // Arrays as IDX and NPY files store them: a header that says type and shape, then the packed elements.
+import type { Fields } from "../graph/arguments.js";
 import { type DType, type Shape, showShape, sizeOf } from "../graph/tensor.js";
-import { type BytesMeaning, checkBytesInSlices, LOADER_HINT } from "./bytes.js";
+import { type BytesMeaning, bytesOption, checkBytesInSlices, LOADER_HINT } from "./bytes.js";
 import { noRows } from "./collect.js";
 import type { Dataset } from "./dataset.js";
 import { type DTypeArrays, decodeElements, ElementDecoder, ElementRangeError, type ElementType, elements } from "./elements.js";
 import { fileError } from "./files.js";
-import { allocated, checkBytesNeeded } from "./limits.js";
+import { allocated, byteLimit, checkBytesNeeded } from "./limits.js";
 import type { Source } from "./source.js";
 import type { ByteReader } from "./unpack.js";
 
@@ -16,6 +17,22 @@ export interface StoredArray {
   readonly littleEndian: boolean;
   /** The first index runs fastest, instead of the last. */
   readonly fortranOrder: boolean;
+}
+
+/** What the loaders of IDX, NPY and NPZ files have in common. */
+export interface ArrayOptions {
+  /**
+   * What `uint8` stands for: `"scaled"`, value / 255, which keeps one byte per value; `"raw"`, the value itself, as float32. To be
+   * given where all bytes are 0 and 1; else the default is `"scaled"`. Other element types always stand for themselves.
+   */
+  readonly bytes?: BytesMeaning;
+  /** The most bytes of memory that the rows may take; default 256 MiB, or ten times the file where that is more. */
+  readonly maxBytes?: number;
+}
+
+/** Reads {@link ArrayOptions}: the meaning of bytes, and the limit of memory by the bytes of the file. */
+export function arrayOptions(fields: Fields) {
+  return { bytes: bytesOption(fields), limit: byteLimit(fields) };
 }
 
 /** What rows are read with. */

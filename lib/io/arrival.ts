@@ -82,10 +82,12 @@ export function isArriving(source: unknown): source is Iterable<unknown> | Async
   return !Array.isArray(source) && !ArrayBuffer.isView(source) && (isIterable(source) || isAsyncIterable(source));
 }
 
+/** True for what has an iterator, texts left out. */
 export function isIterable(value: unknown): value is Iterable<unknown> {
   return typeof value === "object" && typeof (value as { [Symbol.iterator]?: unknown } | null)?.[Symbol.iterator] === "function";
 }
 
+/** True for what has an async iterator. */
 export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
   return typeof value === "object" && typeof (value as { [Symbol.asyncIterator]?: unknown } | null)?.[Symbol.asyncIterator] === "function";
 }

@@ -40,6 +40,7 @@ export interface ColumnReader {
   read(text: string, line: number): number | CellFault;
 }
 
+/** Any column of the file in use. */
 export type Column = NumberColumn | CategoryColumn | LabelColumn;
 
 /** A cell whose number float32 rounds. */
@@ -49,6 +50,7 @@ export interface RoundedCell {
   readonly value: number;
 }
 
+/** Numbers, kept as they are. */
 export class NumberColumn implements ColumnReader {
   readonly kind = "number";
   readonly width = 1;

@@ -19,6 +19,7 @@ export interface Dataset {
    * it is `"scaled"`, except that training refuses bytes that are all 0 and 1. Floats always stand for themselves.
    */
   readonly bytes?: BytesMeaning | undefined;
+  /** How many rows there are. */
   readonly rows: number;
   /** The shape of one row, images as `[height, width, channels]`. */
   readonly shape: Shape;

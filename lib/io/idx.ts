@@ -1,23 +1,14 @@
 import { Fields } from "../graph/arguments.js";
-import { readLabels, readRows, type StoredArray } from "./arrays.js";
-import { type BytesMeaning, bytesOption } from "./bytes.js";
+import { type ArrayOptions, arrayOptions, readLabels, readRows, type StoredArray } from "./arrays.js";
 import type { Dataset } from "./dataset.js";
 import type { ElementType } from "./elements.js";
 import { fileError, readBytes, type Source, sourceOf } from "./files.js";
-import { byteLimit } from "./limits.js";
 import { type ByteReader, gunzipped } from "./unpack.js";
 
 /** What an IDX file is read with. */
-export interface IdxOptions {
+export interface IdxOptions extends ArrayOptions {
   /** Path of the file with one label per row, IDX of rank 1, also gzipped. */
   readonly labels?: string | URL;
-  /**
-   * What bytes stand for: `"scaled"`, value / 255, which keeps one byte per value; `"raw"`, the value itself, as float32. To be
-   * given where all bytes are 0 and 1; else the default is `"scaled"`. Other element types always stand for themselves.
-   */
-  readonly bytes?: BytesMeaning;
-  /** The most bytes of memory that the rows may take; default 256 MiB, or ten times the file where that is more. */
-  readonly maxBytes?: number;
 }
 
 /** The third byte of an IDX file. Values are big-endian. */
@@ -45,8 +36,7 @@ export async function idx(path: string | URL, options: IdxOptions = {}): Promise
   const source = sourceOf("datasets.idx", path);
   const fields = new Fields(source.operation, options);
   const labels = fields.raw("labels");
-  const bytes = bytesOption(fields);
-  const limit = byteLimit(fields);
+  const { bytes, limit } = arrayOptions(fields);
   fields.finish();
   const content = await readBytes(source);
   const reader = gunzipped(content, source);

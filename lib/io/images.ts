@@ -15,8 +15,7 @@ export interface SheetOptions {
   readonly scale?: number;
   /** Pixels between images and around them, after scaling; default 2. */
   readonly gap?: number;
-  /** Grey value, 0 to 255, of gaps and empty places; default 48, a dark grey
-   * that parts dark images without outshining them. */
+  /** Grey value, 0 to 255, of gaps and empty places; default 48, a dark grey that sets dark images apart without outshining them. */
   readonly background?: number;
   /** The most pixels that the sheet may have; default 50 million. */
   readonly maxPixels?: number;

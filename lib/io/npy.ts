@@ -1,23 +1,14 @@
 import { Fields } from "../graph/arguments.js";
-import { readLabels, readRows, type StoredArray } from "./arrays.js";
-import { type BytesMeaning, bytesOption } from "./bytes.js";
+import { type ArrayOptions, arrayOptions, readLabels, readRows, type StoredArray } from "./arrays.js";
 import type { Dataset } from "./dataset.js";
 import { fileError, readBytes, type Source, sourceOf } from "./files.js";
-import { byteLimit } from "./limits.js";
 import { parseNpyHeader } from "./npy-header.js";
 import { ByteReader } from "./unpack.js";
 
 /** What an NPY file is read with. */
-export interface NpyOptions {
+export interface NpyOptions extends ArrayOptions {
   /** Path of the NPY file with one whole number per row. */
   readonly labels?: string | URL;
-  /**
-   * What `uint8` stands for: `"scaled"`, value / 255, which keeps one byte per value; `"raw"`, the value itself, as float32. To be
-   * given where all bytes are 0 and 1; else the default is `"scaled"`. Other element types always stand for themselves.
-   */
-  readonly bytes?: BytesMeaning;
-  /** The most bytes of memory that the rows may take; default 256 MiB, or ten times the file where that is more. */
-  readonly maxBytes?: number;
 }
 
 /**
@@ -34,8 +25,7 @@ export async function npy(path: string | URL, options: NpyOptions = {}): Promise
   const source = sourceOf("datasets.npy", path);
   const fields = new Fields(source.operation, options);
   const labels = fields.raw("labels");
-  const bytes = bytesOption(fields);
-  const limit = byteLimit(fields);
+  const { bytes, limit } = arrayOptions(fields);
   fields.finish();
   const content = await readBytes(source);
   const reader = new ByteReader(content);

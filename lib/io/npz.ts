@@ -1,26 +1,17 @@
 import { Fields } from "../graph/arguments.js";
-import { readLabels, readRows } from "./arrays.js";
-import { type BytesMeaning, bytesOption } from "./bytes.js";
+import { type ArrayOptions, arrayOptions, readLabels, readRows } from "./arrays.js";
 import type { Dataset } from "./dataset.js";
 import { fileError, readBytes, shownName, sourceOf } from "./files.js";
-import { byteLimit } from "./limits.js";
 import { readNpyHeader } from "./npy.js";
 import { nameOption } from "./options.js";
 import { openZip, openZipMember } from "./zip.js";
 
 /** What an NPZ archive is read with. */
-export interface NpzOptions {
+export interface NpzOptions extends ArrayOptions {
   /** Name of the array with the rows; may be left out where there is only one beside the labels. */
   readonly key?: string;
   /** Name of the array with one whole number per row. */
   readonly labels?: string;
-  /**
-   * What `uint8` stands for: `"scaled"`, value / 255, which keeps one byte per value; `"raw"`, the value itself, as float32. To be
-   * given where all bytes are 0 and 1; else the default is `"scaled"`. Other element types always stand for themselves.
-   */
-  readonly bytes?: BytesMeaning;
-  /** The most bytes of memory that the rows may take; default 256 MiB, or ten times the archive where that is more. */
-  readonly maxBytes?: number;
 }
 
 /** Names that a message lists. */
@@ -42,8 +33,7 @@ export async function npz(path: string | URL, options: NpzOptions = {}): Promise
   const fields = new Fields(source.operation, options);
   const key = nameOption(fields, "key");
   const labels = nameOption(fields, "labels");
-  const bytes = bytesOption(fields);
-  const limit = byteLimit(fields);
+  const { bytes, limit } = arrayOptions(fields);
   fields.finish();
   const archive = await openZip(await readBytes(source), source);
   const { members } = archive;

@@ -9,7 +9,9 @@ import { ByteReader, inflated } from "./unpack.js";
 
 /** An archive whose directory has been read. */
 export interface ZipArchive {
+  /** The whole archive. */
   readonly bytes: Uint8Array<ArrayBuffer>;
+  /** What reads the headers of members. */
   readonly file: ZipFile;
   /** The members by name, folders left out. */
   readonly members: ReadonlyMap<string, Entry>;
