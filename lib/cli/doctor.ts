@@ -3,7 +3,7 @@ import { cpus } from "node:os";
 import { Command } from "commander";
 import { messageOf } from "../graph/kinds.js";
 import { dense, VaeError, vae } from "../index.js";
-import { loadSharp } from "../io/picture.js";
+import { loadSharp } from "../io/image-file.js";
 import { addonPath, callNative, loadAddon } from "../runtime/native.js";
 import { defaultThreads } from "../runtime/threads.js";
 import { addExamples } from "./options.js";

@@ -4,7 +4,7 @@ import { realpath, stat } from "node:fs/promises";
 import { join, sep } from "node:path";
 import { VaeError } from "../errors.js";
 import { checkWritable, fileError, realTarget, shownPath, sourceOf } from "../io/files.js";
-import { loadSharp } from "../io/picture.js";
+import { loadSharp } from "../io/image-file.js";
 
 /** Something that a command reads, and that its output must not overwrite. */
 export interface Input {

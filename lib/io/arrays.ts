@@ -1,14 +1,15 @@
 // Arrays as IDX and NPY files store them: a header that says type and shape, then the packed elements.
 import type { Fields } from "../graph/arguments.js";
 import { type DType, type Shape, showShape, sizeOf } from "../graph/tensor.js";
+import type { ByteReader } from "./byte-reader.js";
 import { type BytesMeaning, bytesOption, checkBytesInSlices, LOADER_HINT } from "./bytes.js";
 import { noRows } from "./collect.js";
 import type { Dataset } from "./dataset.js";
 import { type DTypeArrays, decodeElements, ElementDecoder, ElementRangeError, type ElementType, elements } from "./elements.js";
 import { fileError } from "./files.js";
 import { allocated, byteLimit, checkBytesNeeded } from "./limits.js";
+
 import type { Source } from "./source.js";
-import type { ByteReader } from "./unpack.js";
 
 /** What a header says. */
 export interface StoredArray {

@@ -1,9 +1,9 @@
 import { Fields } from "../graph/arguments.js";
 import { type ArrayOptions, arrayOptions, readLabels, readRows, type StoredArray } from "./arrays.js";
+import { type ByteReader, gunzipped } from "./byte-reader.js";
 import type { Dataset } from "./dataset.js";
 import type { ElementType } from "./elements.js";
 import { fileError, readBytes, type Source, sourceOf } from "./files.js";
-import { type ByteReader, gunzipped } from "./unpack.js";
 
 /** What an IDX file is read with. */
 export interface IdxOptions extends ArrayOptions {

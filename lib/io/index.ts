@@ -5,10 +5,12 @@ export { concatenateDatasets } from "./concatenate.js";
 export type { CsvCategoryColumn, CsvDataset, CsvNumberColumn, CsvOptions, CsvPreparation } from "./csv.js";
 export { type Batch, type DataSource, type Dataset, type ImmediateSource, isDataset, toDataset } from "./dataset.js";
 export { datasets, type FromOptions } from "./datasets.js";
+
 export type { DTypeArrays } from "./elements.js";
-export type { ImagesDataset, ImagesOptions, SkippedFile } from "./folder.js";
+
 export type { IdxOptions } from "./idx.js";
-export { imageSheet, type Pixels, type Sheet, type SheetOptions, type SheetRows, saveImages, writePng } from "./images.js";
+export type { ImagesDataset, ImagesOptions, SkippedFile } from "./image-folder.js";
+export { imageSheet, type Pixels, type Sheet, type SheetOptions, type SheetRows, saveImages, writePng } from "./image-sheet.js";
 export type { MnistOptions } from "./mnist.js";
 export type { NpyOptions } from "./npy.js";
 export type { NpzOptions } from "./npz.js";

@@ -1,9 +1,10 @@
 import { Fields } from "../graph/arguments.js";
 import { type ArrayOptions, arrayOptions, readLabels, readRows, type StoredArray } from "./arrays.js";
+import { ByteReader } from "./byte-reader.js";
 import type { Dataset } from "./dataset.js";
-import { fileError, readBytes, type Source, sourceOf } from "./files.js";
+import { fileError, readBytes, sourceOf } from "./files.js";
 import { parseNpyHeader } from "./npy-header.js";
-import { ByteReader } from "./unpack.js";
+import type { Source } from "./source.js";
 
 /** What an NPY file is read with. */
 export interface NpyOptions extends ArrayOptions {

@@ -4,9 +4,10 @@ import { pipeline } from "node:stream";
 import { TextDecoder } from "node:util";
 import { createGunzip } from "node:zlib";
 import { codeOf } from "../graph/kinds.js";
+
+import { gzipError } from "./byte-reader.js";
 import { checkReadable, fileError, fileSystemError } from "./files.js";
 import type { Source } from "./source.js";
-import { gzipError } from "./unpack.js";
 
 /** How a file of text may be encoded. `latin1` is windows-1252, as everywhere on the web: Latin-1 and the euro sign. */
 export const encodings = ["utf-8", "utf-16le", "utf-16be", "latin1"] as const;

@@ -3,9 +3,10 @@ import zlib from "node:zlib";
 import type { Entry, ZipFile } from "yauzl";
 import { VaeError } from "../errors.js";
 import { messageOf } from "../graph/kinds.js";
-import { fileError, type Source, shownName } from "./files.js";
+import { ByteReader, inflated } from "./byte-reader.js";
+import { fileError, shownName } from "./files.js";
 import { slices } from "./pace.js";
-import { ByteReader, inflated } from "./unpack.js";
+import type { Source } from "./source.js";
 
 /** An archive whose directory has been read. */
 export interface ZipArchive {

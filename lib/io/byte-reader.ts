@@ -4,7 +4,8 @@ import type { Transform } from "node:stream";
 import { createGunzip, createInflateRaw } from "node:zlib";
 import type { VaeError } from "../errors.js";
 import { codeOf } from "../graph/kinds.js";
-import { fileError, type Source } from "./files.js";
+import { fileError } from "./files.js";
+import type { Source } from "./source.js";
 
 /** Unpacked bytes per piece. */
 const PIECE_BYTES = 1 << 18;

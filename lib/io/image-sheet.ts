@@ -3,7 +3,7 @@ import { Fields } from "../graph/arguments.js";
 import { isFloat32Array, isUint8Array, messageOf } from "../graph/kinds.js";
 import { sizeOf } from "../graph/tensor.js";
 import { fileError, sourceOf, writeAtomically } from "./files.js";
-import { loadSharp } from "./picture.js";
+import { loadSharp } from "./image-file.js";
 
 /** How images are laid out on a sheet. */
 export interface SheetOptions {

@@ -6,10 +6,10 @@ import { sizeOf } from "../graph/tensor.js";
 import { type BytesMeaning, bytesOption, checkBytesInSlices, LOADER_HINT } from "./bytes.js";
 import type { Dataset } from "./dataset.js";
 import { fileError, type Source, sourceOf } from "./files.js";
+import { type Colour, decodePicture, loadSharp, openPicture, type PictureForm } from "./image-file.js";
+import { classesOf, findImages } from "./image-search.js";
 import { allocated, byteLimit, checkBytesNeeded } from "./limits.js";
 import { namesOption } from "./options.js";
-import { type Colour, decodePicture, loadSharp, openPicture, type PictureForm } from "./picture.js";
-import { classesOf, findImages } from "./walk.js";
 
 /** What a folder of images is read with. */
 export interface ImagesOptions {
