@@ -6,6 +6,7 @@ export { VaeError, type VaeErrorCode, type VaeErrorParts } from "./errors.js";
 export type { NumberBounds } from "./graph/arguments.js";
 export type { Attributes, DType, PaddingOption, Pair, Shape, Tensor } from "./graph/index.js";
 export {
+  type ArrayOptions,
   type Batch,
   type BytesMeaning,
   type CsvCategoryColumn,
