@@ -7,6 +7,7 @@
 #include "addon_handles.h"
 #include "backend.h"
 #include "binding.h"
+#include "memory.h"
 
 namespace nodevae {
 namespace {
@@ -317,6 +318,11 @@ napi_property_descriptor method(const char* name, napi_callback callback) {
   return {name, nullptr, callback, nullptr, nullptr, nullptr, napi_default_jsproperty, nullptr};
 }
 
+// glibc gives threads heaps of their own, eight for each processor, and keeps in them what ended threads have freed. A
+// process that starts and ends workers grew from 78 to 110 MiB over 300 of them before that saturated, and not at all
+// with this.
+void end_environment(void*) noexcept { trim_heap(); }
+
 napi_value initialize(napi_env env, napi_value exports) {
   const napi_property_descriptor functions[] = {
       method("info", exported<info>),
@@ -335,7 +341,9 @@ napi_value initialize(napi_env env, napi_value exports) {
       method("lowerCuda", exported<lower_cuda>),
       method("probe", exported<probe>),
   };
-  if (napi_define_properties(env, exports, std::size(functions), functions) != napi_ok) throw Napi::Error::New(env);
+  if (napi_define_properties(env, exports, std::size(functions), functions) != napi_ok ||
+      napi_add_env_cleanup_hook(env, end_environment, env) != napi_ok) // runs behind those of the channels
+    throw Napi::Error::New(env);
   return exports;
 }
 

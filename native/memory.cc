@@ -1,14 +1,21 @@
 #include "memory.h"
 
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <iterator>
+#include <new>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <sys/mman.h>
 #include <unistd.h>
+#endif
+#ifdef __GLIBC__
+#include <malloc.h>
 #endif
 
 namespace nodevae {
@@ -112,6 +119,21 @@ AlignedMemory& AlignedMemory::operator=(AlignedMemory&& other) noexcept {
 
 AlignedMemory::~AlignedMemory() {
   if (data_ != nullptr) release(data_, bytes_);
+}
+
+void trim_heap() noexcept {
+#ifdef __GLIBC__
+  static std::atomic<bool> busy{false};
+  if (busy.exchange(true)) return;
+  try {
+    std::thread([] {
+      malloc_trim(0);
+      busy.store(false);
+    }).detach();                       // it touches nothing that could end before it
+  } catch (const std::system_error&) { // no thread to be had
+    busy.store(false);
+  }
+#endif
 }
 
 void HostMemory::write(size_t offset, const char* from, size_t bytes) {

@@ -47,6 +47,10 @@ private:
   size_t bytes_ = 0;
 };
 
+// Gives free pages of the C library's heap back to the system, where it keeps them. Does not wait for it: that takes
+// half a millisecond for each of the megabytes given back.
+void trim_heap() noexcept;
+
 // Memory of some device. Contents are touched on the device's queue only, in the order of its jobs.
 class Memory {
 public:
