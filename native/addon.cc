@@ -319,8 +319,7 @@ napi_property_descriptor method(const char* name, napi_callback callback) {
 }
 
 // glibc gives threads heaps of their own, eight for each processor, and keeps in them what ended threads have freed. A
-// process that starts and ends workers grew from 78 to 110 MiB over 300 of them before that saturated, and not at all
-// with this.
+// process that starts and ends workers grew from 78 to 110 MiB over 300 of them, and by 1 MiB over 1,000 with this.
 void end_environment(void*) noexcept { trim_heap(); }
 
 napi_value initialize(napi_env env, napi_value exports) {
