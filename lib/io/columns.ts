@@ -97,7 +97,7 @@ class Codes {
 
   add(text: string): number {
     const { size } = this.codeOf;
-    this.codeOf.set(copied(text), size);
+    this.codeOf.set(text, size);
     return size;
   }
 
@@ -223,9 +223,4 @@ export class LabelColumn implements ColumnReader {
     const value = parseNumber(text, this.rules.decimal);
     return value === (Number(value) | 0) ? value | 0 : undefined;
   }
-}
-
-/** Longer pieces of a text keep all of it in memory; so this one is a text of its own. */
-function copied(text: string): string {
-  return text.length < 13 ? text : Buffer.from(text, "utf16le").toString("utf16le");
 }

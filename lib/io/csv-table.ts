@@ -4,7 +4,7 @@ import type { CellFault, Column, LabelColumn } from "./columns.js";
 import type { UsedColumns } from "./csv-columns.js";
 import { hintFor } from "./csv-numbers.js";
 import type { Layout } from "./csv-options.js";
-import type { CellSink } from "./csv-tokens.js";
+import type { RecordSink } from "./csv-records.js";
 import { fileError, type Source } from "./files.js";
 import { NumberList } from "./number-list.js";
 
@@ -29,8 +29,7 @@ const BYTES_PER_CELL = 8;
 const BYTES_PER_VALUE = 4;
 
 /** Collects the cells in use. Those of a row lie one behind the other, in the order of the file. */
-export class Table implements CellSink {
-  readonly paused = false;
+export class Table implements RecordSink {
   /** The columns in use in the order of the file, the label among them. */
   readonly columns: readonly Column[];
   /** Place among {@link columns} by place in a record, or -1. */
@@ -38,8 +37,8 @@ export class Table implements CellSink {
   readonly cells = new NumberList();
   rows = 0;
   dropped = 0;
-  /** By place in a record. */
-  private readonly columnAt: (Column | undefined)[];
+  /** Where the cells of {@link columns} stand in a record. */
+  private readonly indexes: readonly number[];
   private readonly categorical: readonly Column[];
   private readonly label: LabelColumn | undefined;
   private rowBegin = 0;
@@ -54,43 +53,25 @@ export class Table implements CellSink {
   ) {
     const { features, label } = used;
     const all = [...features, ...(label === undefined ? [] : [label])].sort((a, b) => a.index - b.index);
-    this.columnAt = new Array<Column | undefined>(file.names.length).fill(undefined);
+    this.indexes = all.map(({ index }) => index);
     this.slotAt = new Int32Array(file.names.length).fill(-1);
-    for (const [slot, { index, column }] of all.entries()) {
-      this.columnAt[index] = column;
-      this.slotAt[index] = slot;
-    }
+    for (const [slot, index] of this.indexes.entries()) this.slotAt[index] = slot;
     this.columns = all.map(({ column }) => column);
     this.label = label?.column;
     this.categorical = this.columns.filter(({ kind }) => kind === "category");
   }
 
-  cell(text: string, index: number, line: number): void {
-    const column = this.columnAt[index];
-    if (column === undefined) {
-      if (text !== "" && this.file.trailing && index === this.file.names.length) this.fault ??= { index, text, fault: "trailing" };
-      return;
-    }
-    const value = column.read(text, line);
-    if (typeof value !== "number") {
-      this.fault ??= { index, text, fault: value };
-      return;
-    }
-    if (Number.isNaN(value)) {
-      this.gap ??= { index, text, fault: "missing" };
-      if (column === this.label) this.labelIsMissing = true;
-    }
-    this.cells.push(value);
-  }
-
-  end(line: number, count: number, blank: boolean): void {
+  record(cells: readonly string[], line: number): void {
     const { names, trailing } = this.file;
     const { missing } = this.layout;
-    if (blank && names.length > 1) this.forgetRow();
-    else if (count !== names.length && !(trailing && count === names.length + 1)) throw this.ragged(line, count);
-    else if (this.gap !== undefined && missing === "drop") {
+    const count = cells.length;
+    if (count !== names.length && !(trailing && count === names.length + 1)) throw this.ragged(line, count);
+    for (let slot = 0; slot < this.columns.length; slot++) this.take(this.columns[slot]!, this.indexes[slot]!, cells, line);
+    const behind = cells[names.length];
+    if (behind !== undefined && behind !== "") this.fault ??= { index: names.length, text: behind, fault: "trailing" };
+    if (this.gap !== undefined && missing === "drop") {
       this.dropped++;
-      this.forgetRow();
+      this.cells.truncate(this.rowBegin);
     } else if (this.fault !== undefined) throw this.refused(line, this.fault);
     else if (this.gap !== undefined && (missing === "error" || this.labelIsMissing)) throw this.refused(line, this.missingCell(this.gap));
     else {
@@ -103,13 +84,28 @@ export class Table implements CellSink {
     this.labelIsMissing = false;
   }
 
+  blanks(count: number, line: number): void {
+    if (this.file.names.length > 1) return;
+    for (let blank = 0; blank < count; blank++) this.record([""], line + blank);
+  }
+
   /** Columns of the result, as far as is known. */
   get width(): number {
     return this.used.features.length - this.categorical.length + this.categorical.reduce((sum, { width }) => sum + width, 0);
   }
 
-  private forgetRow(): void {
-    this.cells.truncate(this.rowBegin);
+  private take(column: Column, index: number, cells: readonly string[], line: number): void {
+    const text = cells[index]!;
+    const value = column.read(text, line);
+    if (typeof value !== "number") {
+      this.fault ??= { index, text, fault: value };
+      return;
+    }
+    if (Number.isNaN(value)) {
+      this.gap ??= { index, text, fault: "missing" };
+      if (column === this.label) this.labelIsMissing = true;
+    }
+    this.cells.push(value);
   }
 
   /** A missing label is the fault where others would be filled in. */

@@ -4,8 +4,8 @@ import { type Dialect, detectDialect, SAMPLED_CHARACTERS } from "./csv-dialect.j
 import { finishTable } from "./csv-finish.js";
 import { parseNumber } from "./csv-numbers.js";
 import { type CsvDataset, type CsvOptions, defaultMaxBytes, type Layout, readLayout } from "./csv-options.js";
+import { CsvRecords, type RecordSink } from "./csv-records.js";
 import { Table, type TableFile } from "./csv-table.js";
-import { type CellSink, Tokenizer } from "./csv-tokens.js";
 import { fileError, type Source, sourceOf } from "./files.js";
 import { Pace } from "./pace.js";
 import { readText, textFile } from "./text.js";
@@ -13,10 +13,8 @@ import { readText, textFile } from "./text.js";
 export type { CsvDataset, CsvOptions } from "./csv-options.js";
 export type { CsvCategoryColumn, CsvNumberColumn, CsvPreparation } from "./csv-preparation.js";
 
-/** Characters that are cut into cells before the event loop may have its turn. */
-const PIECE = 1 << 13;
-
-const NAMED_AT_ONCE = 1 << 12;
+/** Names that are looked up, and blank lines that are filled in, before the event loop may have its turn. */
+const AT_ONCE = 1 << 12;
 
 /**
  * Loads the numeric and categorical columns of a CSV file, also gzipped, as flat float32 rows.
@@ -31,8 +29,7 @@ export async function csv(path: string | URL, options: CsvOptions = {}): Promise
   const maxBytes = layout.maxBytes ?? defaultMaxBytes(file.bytes);
   const pace = new Pace();
   const open = async (head: string, whole: boolean): Promise<Reader> => {
-    const { delimiter, decimal, comment, header } = layout;
-    const dialect = await detectDialect(source, head, whole, { delimiter, decimal, comment, header: header ?? true }, pace);
+    const dialect = await detectDialect(source, head, whole, layout, pace);
     return new Reader(source, layout, maxBytes, dialect);
   };
   let reader: Reader | undefined;
@@ -56,17 +53,17 @@ export async function csv(path: string | URL, options: CsvOptions = {}): Promise
 }
 
 /** Reads the names, then hands on to the table that they make. */
-class Reader implements CellSink {
-  /** Set between the first record and the table that is made of it. */
-  paused = false;
-  private firstLine = 1;
-  private readonly tokenizer: Tokenizer;
+class Reader implements RecordSink {
+  private readonly records: CsvRecords;
   private readonly file: Omit<TableFile, "names">;
   private skip: number;
   private names: string[] = [];
+  private first: { readonly cells: readonly string[]; readonly line: number } | undefined;
   private table: Table | undefined;
-  /** Blank lines before the first cell: missing cells where there is one column and no header. */
-  private readonly blanks = { line: 0, count: 0 };
+  /** What came behind the first record before its table was made: the rest of a piece of text. */
+  private early: ((table: Table) => void)[] = [];
+  /** Blank lines before the first record: missing cells where there is one column and no header. */
+  private readonly leading = { line: 0, count: 0 };
 
   constructor(
     private readonly source: Source,
@@ -76,28 +73,23 @@ class Reader implements CellSink {
   ) {
     this.file = { source, delimiter: dialect.delimiter, trailing: dialect.trailing, maxBytes };
     this.skip = dialect.skip;
-    this.tokenizer = new Tokenizer(
-      source,
-      { delimiter: dialect.delimiter, comment: layout.comment, maxCellLength: layout.maxCellLength },
-      this,
-    );
+    const { comment, maxCellLength, maxColumns } = layout;
+    const { delimiter, skip } = dialect;
+    this.records = new CsvRecords(source, { delimiter, comment, maxCellLength, maxColumns }, this, skip === 0 ? 1 : 2);
   }
 
   async push(text: string, pace: Pace): Promise<void> {
-    for (let begin = this.skip; begin < text.length; begin += PIECE) {
-      this.tokenizer.push(text.slice(begin, begin + PIECE));
-      if (this.paused) await this.begin(pace);
-      await pace.rest();
-    }
+    const between = async () => {
+      await this.begin(pace);
+      return true;
+    };
+    await this.inOrder(pace, () => this.records.push(text.slice(this.skip), pace, between));
     this.skip = 0;
   }
 
   async finish(pace: Pace): Promise<Table> {
-    this.tokenizer.finish();
-    if (this.paused) {
-      await this.begin(pace);
-      this.tokenizer.finish();
-    }
+    await this.inOrder(pace, () => this.records.finish());
+    await this.begin(pace);
     const { table } = this;
     if (table !== undefined && table.rows > 0) return table;
     const all = table === undefined ? "" : `: all ${table.dropped} rows have missing values and were dropped`;
@@ -111,40 +103,45 @@ class Reader implements CellSink {
     });
   }
 
-  cell(text: string, index: number, line: number): void {
-    if (this.table !== undefined) {
-      this.table.cell(text, index, line);
-      return;
+  /** What is wrong with the lines that wait for the table comes before what is wrong with a later one. */
+  private async inOrder(pace: Pace, parse: () => Promise<void>): Promise<void> {
+    try {
+      await parse();
+    } catch (cause) {
+      await this.begin(pace);
+      throw cause;
     }
-    const { maxColumns } = this.layout;
-    if (index >= maxColumns) {
+  }
+
+  record(cells: readonly string[], line: number): void {
+    if (this.table !== undefined) this.table.record(cells, line);
+    else if (this.first !== undefined) this.early.push((table) => table.record(cells, line));
+    else this.first = { cells, line };
+  }
+
+  blanks(count: number, line: number): void {
+    if (this.table !== undefined) this.table.blanks(count, line);
+    else if (this.first !== undefined) this.early.push((table) => table.blanks(count, line));
+    else {
+      if (this.leading.count === 0) this.leading.line = line;
+      this.leading.count += count;
+    }
+  }
+
+  /** Makes the table of the first record, once. That is work for many columns, so that others wait meanwhile. */
+  private async begin(pace: Pace): Promise<void> {
+    if (this.first === undefined || this.table !== undefined) return;
+    const {
+      layout,
+      file,
+      first: { cells: first, line },
+    } = this;
+    if (first.length > layout.maxColumns) {
       throw fileError(this.source, `line ${line}: too many columns`, {
-        expected: `at most maxColumns, ${maxColumns}`,
+        expected: `at most maxColumns, ${layout.maxColumns}`,
         hint: "is the delimiter right? wider tables need a larger { maxColumns }",
       });
     }
-    this.names.push(text);
-  }
-
-  end(line: number, count: number, blank: boolean): void {
-    if (this.table !== undefined) {
-      this.table.end(line, count, blank);
-      return;
-    }
-    if (blank) {
-      this.names = [];
-      if (this.blanks.count++ === 0) this.blanks.line = line;
-      return;
-    }
-    this.firstLine = line;
-    this.paused = true;
-  }
-
-  /** Makes the table of the first record. That is work for many columns, so that cells wait meanwhile. */
-  private async begin(pace: Pace): Promise<void> {
-    const { layout, file, firstLine: line } = this;
-    this.paused = false;
-    const first = this.names;
     const isHeader = layout.header ?? true;
     // A delimiter at the end of every line has nothing behind it, not even a name.
     const count = file.trailing && first.at(-1) === "" ? first.length - 1 : first.length;
@@ -152,21 +149,24 @@ class Reader implements CellSink {
     const indexOf = new Map<string, number>();
     for (const [index, name] of this.names.entries()) {
       indexOf.set(name, index);
-      if (index % NAMED_AT_ONCE === 0) await pace.rest();
+      if (index % AT_ONCE === 0) await pace.rest();
     }
     if (isHeader) this.checkHeader(line, indexOf.size);
     await pace.rest();
     const used = useColumns(this.source, this.names, indexOf, layout);
     await pace.rest();
-    this.table = new Table({ ...file, names: this.names }, used, layout);
-    if (isHeader) return;
-    if (count === 1) for (let blank = 0; blank < this.blanks.count; blank++) this.replay([""], this.blanks.line + blank, true);
-    this.replay(first, line, false);
-  }
-
-  private replay(cells: readonly string[], line: number, blank: boolean): void {
-    for (const [index, text] of cells.entries()) this.table?.cell(text, index, line);
-    this.table?.end(line, cells.length, blank);
+    const table = new Table({ ...file, names: this.names }, used, layout);
+    if (!isHeader) {
+      const { leading } = this;
+      for (let blank = 0; blank < leading.count && count === 1; blank++) {
+        table.blanks(1, leading.line + blank);
+        if (blank % AT_ONCE === 0) await pace.rest();
+      }
+      table.record(first, line);
+    }
+    for (const take of this.early) take(table);
+    this.early = [];
+    this.table = table;
   }
 
   private checkHeader(line: number, different: number): void {
