@@ -250,7 +250,8 @@ export class Vae implements AsyncDisposable, Disposable {
   }
 
   /** Copies of all weights by name (`"encoder.0.weight"`), row-major; dense weights are `[inputs, units]`. */
-  async parameters(): Promise<Map<string, NamedArray>> {
+  async parameters(...surplus: never[]): Promise<Map<string, NamedArray>> {
+    noMore("parameters", surplus);
     const { architecture, weights } = this.#model;
     return weights.read(
       architecture.parameters.map(({ name }) => name),
@@ -290,12 +291,14 @@ export class Vae implements AsyncDisposable, Disposable {
   }
 
   /** The layers with their shapes and parameter counts, as a table to print. */
-  summary(): string {
+  summary(...surplus: never[]): string {
+    noMore("summary", surplus);
     return summarize(this.#model.architecture);
   }
 
   /** Bytes held on the device. */
-  memory(): MemoryUse {
+  memory(...surplus: never[]): MemoryUse {
+    noMore("memory", surplus);
     this.#model.weights.check("memory");
     return this.#model.weights.memory();
   }

@@ -21,7 +21,8 @@ const NONE = -1;
  * The words of a plan, for the addon's `compile`.
  *
  * @param tables the addon's own tables, from `info()`, so that a plan can never be read with other numbers
- * @throws `VaeError` `"plan"` for a kernel or instruction that the tables do not have, and for numbers that are not whole
+ * @throws `VaeError` `"argument"` for an op whose instruction the tables do not have, `"plan"` for a kernel that they do not have and
+ *   for numbers that are not whole
  */
 export function encodePlan(plan: Plan, tables: NativeTables): Int32Array {
   return new Encoder(tables).plan(plan);
@@ -71,7 +72,7 @@ class Encoder {
 
   #instruction(instruction: Instruction): void {
     const id = this.#instructions.get(instruction.op);
-    if (id === undefined) throw wrong(`no native instruction "${instruction.op}"`);
+    if (id === undefined) throw noInstruction(instruction.op);
     this.#word(id, ...argumentsOf(instruction));
   }
 
@@ -109,6 +110,16 @@ function argumentsOf(instruction: Instruction): [a: number, b: number, c: number
 
 function floatBits(value: number): number {
   return new Int32Array(Float32Array.of(value).buffer)[0]!;
+}
+
+/** A row of the op table without its line in native/ops.def. */
+function noInstruction(op: string): VaeError {
+  return new VaeError({
+    code: "argument",
+    operation: op,
+    problem: "the op has no native instruction",
+    hint: "evaluate() can still compute it",
+  });
 }
 
 function wrong(problem: string): VaeError {

@@ -54,6 +54,14 @@ export function noMore(operation: string, surplus: readonly unknown[], example?:
 }
 
 /**
+ * Whether the surplus arguments are what `map` and `reduce` hand to a function beside its operands, as in `tensors.map(exp)`,
+ * `tensors.reduce(add)` and `sets.map(preparation.apply)`: an index and the array.
+ */
+export function isCallback(surplus: readonly unknown[]): boolean {
+  return surplus.length === 2 && typeof surplus[0] === "number" && isArray(surplus[1]);
+}
+
+/**
  * The options themselves; throws where they are no object, or have a name that is not known: a misspelt option would change
  * nothing, and nobody would hear of it.
  *

@@ -55,6 +55,20 @@ export function isReadable(value: object): boolean {
   }
 }
 
+/**
+ * True for an array or what is like one. False for what does not tell its length: getters may throw, and a typed array behind a
+ * proxy cannot.
+ */
+export function isArrayLike(value: unknown): value is ArrayLike<unknown> {
+  if (typeof value !== "object" || value === null) return false;
+  try {
+    const { length } = value as { readonly length?: unknown };
+    return Number.isSafeInteger(length) && (length as number) >= 0;
+  } catch {
+    return false;
+  }
+}
+
 /** True for a `Map`, of which `Map.prototype.has` reads the internal slot. */
 export function isMap(value: unknown): value is ReadonlyMap<unknown, unknown> {
   try {
@@ -65,14 +79,36 @@ export function isMap(value: unknown): value is ReadonlyMap<unknown, unknown> {
   }
 }
 
+/** True for what can be called; a class cannot be without `new`. */
+export function isFunction(value: unknown): value is (...given: never[]) => unknown {
+  if (typeof value !== "function") return false;
+  try {
+    return !Function.prototype.toString.call(value).startsWith("class");
+  } catch {
+    return true; // a function of a kind that has no text
+  }
+}
+
 /** True for what `await` waits for. */
 export function isPromise<T>(value: unknown): value is PromiseLike<T> {
-  return typeof value === "object" && value !== null && typeof (value as { then?: unknown }).then === "function";
+  return typeof value === "object" && value !== null && isReadable(value) && typeof (value as { then?: unknown }).then === "function";
+}
+
+/**
+ * For what a function of a caller's gave and is refused. If it is a promise, since the function is async, nobody will await it, and
+ * its rejection would end the process before the error that tells about it is read.
+ */
+export function letGo(refused: unknown): void {
+  try {
+    if (isPromise(refused)) refused.then(undefined, () => undefined);
+  } catch {
+    // What is no promise of the language's own may throw.
+  }
 }
 
 /** True for an `AbortSignal`, or a polyfill's that can do as much. */
 export function isAbortSignal(value: unknown): value is AbortSignal {
-  if (typeof value !== "object" || value === null) return false;
+  if (typeof value !== "object" || value === null || !isReadable(value)) return false;
   const { aborted, addEventListener, removeEventListener, throwIfAborted } = value as Partial<AbortSignal>;
   const methods = [addEventListener, removeEventListener, throwIfAborted];
   return typeof aborted === "boolean" && methods.every((method) => typeof method === "function");
@@ -80,7 +116,7 @@ export function isAbortSignal(value: unknown): value is AbortSignal {
 
 /** True for a `URL`: an object that has the parts of an address. */
 export function isUrl(value: unknown): value is URL {
-  if (typeof value !== "object" || value === null) return false;
+  if (typeof value !== "object" || value === null || !isReadable(value)) return false;
   const { href, protocol, pathname } = value as Partial<URL>;
   return typeof href === "string" && typeof protocol === "string" && typeof pathname === "string";
 }

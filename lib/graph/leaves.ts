@@ -1,5 +1,5 @@
 import { describe, VaeError } from "../errors.js";
-import { checkOptions } from "./arguments.js";
+import { checkAttached, checkOptions } from "./arguments.js";
 import { calledBy, checkWhole, makeNode, type None, notDifferentiable, type OpRow, type Plain, type Rows } from "./table.js";
 import { checkShape, checkTable, type DType, isTensor, type Shape, showShape, sizeOf, type Tensor, type TensorLike } from "./tensor.js";
 
@@ -116,6 +116,7 @@ export function constant(value: number | { readonly data: ArrayLike<number>; rea
   return calledBy(constant, surplus, () => {
     if (typeof value === "number") return makeNode(leafRows.constant, [], { value }, { shape: [], dtype: "float32" });
     const { data, shape } = checkOptions("constant", value, ["data", "shape"]);
+    if (ArrayBuffer.isView(data)) checkAttached("constant", data);
     checkTable("constant", "its data", data?.length);
     if (typeof data !== "object" || data === null || !Array.from(data).every((number) => typeof number === "number")) {
       throw new VaeError({ code: "argument", operation: "constant", expected: "data to be an array of numbers", received: describe(data) });
@@ -125,8 +126,9 @@ export function constant(value: number | { readonly data: ArrayLike<number>; rea
 }
 
 /** The step counter of the run, from 0, as a float32 scalar (exact up to 2^24 steps). */
-export function step(): Tensor {
-  return makeNode(leafRows.step, [], {});
+export function step(): Tensor;
+export function step(...surplus: unknown[]): Tensor {
+  return calledBy(step, surplus, () => makeNode(leafRows.step, [], {}));
 }
 
 /** The tensor itself, or a scalar constant for a number; anything else is an error of the operation. */

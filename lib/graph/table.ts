@@ -1,6 +1,5 @@
 import { describe, VaeError } from "../errors.js";
-import { noMore } from "./arguments.js";
-import { isArray } from "./kinds.js";
+import { isCallback, noMore } from "./arguments.js";
 import { type Attributes, checkSize, makeTensor, type Shape, showShape, type Tensor, type TensorType } from "./tensor.js";
 
 /** The kind of work that an op is; the compiler lowers family by family. */
@@ -121,9 +120,7 @@ export function makeNode<Inputs extends Many, Told extends Attributes>(
  */
 export function calledBy<Result>(caller: (...inputs: never[]) => unknown, surplus: readonly unknown[], body: () => Result): Result {
   try {
-    // What map and reduce hand to a function beside its operands: `tensors.map(exp)`, `tensors.reduce(add)`.
-    const isCallback = surplus.length === 2 && typeof surplus[0] === "number" && isArray(surplus[1]);
-    if (!isCallback) noMore(caller.name, surplus);
+    if (!isCallback(surplus)) noMore(caller.name, surplus);
     return body();
   } catch (error) {
     if (error instanceof VaeError) Error.captureStackTrace(error, caller);

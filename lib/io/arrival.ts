@@ -1,7 +1,8 @@
 // Rows that arrive: sources of any kind are read without holding up the event loop, and left at once when somebody says stop.
 import { setImmediate } from "node:timers/promises";
+import { types } from "node:util";
 import { describe, VaeError } from "../errors.js";
-import { isPromise } from "../graph/kinds.js";
+import { isArray, isFunction, isPromise, isReadable, letGo } from "../graph/kinds.js";
 import type { RowCollector } from "./collect.js";
 
 /** What ends a reading. */
@@ -70,7 +71,7 @@ export async function readBatches(
 
 /** The same for what is there at once, in one turn. */
 export function readBatchesAtOnce(source: Iterable<unknown>, collector: RowCollector): void {
-  const iterator = source[Symbol.iterator]();
+  const iterator = iteratorOf(source, collector.operation) as Iterator<unknown>;
   using _ = new Lock(iterator, collector.operation);
   // A loop over the iterator and not over the source, which would make another one; it closes the iterator when it is left.
   for (const batch of { [Symbol.iterator]: () => iterator }) collector.add(batch);
@@ -79,7 +80,8 @@ export function readBatchesAtOnce(source: Iterable<unknown>, collector: RowColle
 
 /** True for an iterable or async iterable of batches: rows that are not all there yet. */
 export function isArriving(source: unknown): source is Iterable<unknown> | AsyncIterable<unknown> {
-  return !Array.isArray(source) && !ArrayBuffer.isView(source) && (isIterable(source) || isAsyncIterable(source));
+  if (typeof source !== "object" || source === null || !isReadable(source)) return false;
+  return !isArray(source) && !ArrayBuffer.isView(source) && (isIterable(source) || isAsyncIterable(source));
 }
 
 /** True for what has an iterator, texts left out. */
@@ -99,11 +101,16 @@ function open(source: Iterable<unknown> | AsyncIterable<unknown>, operation: str
     const reader = lockStream(source as ReadableStream, operation);
     return { owner: reader, next: () => reader.read(), close: () => quietly(() => reader.cancel()) };
   }
-  const iterator = (isIterable(source) ? source[Symbol.iterator]() : source[Symbol.asyncIterator]()) as Partial<
-    Record<"next" | "return", () => unknown>
-  >;
-  if (typeof iterator?.next !== "function") {
-    throw new VaeError({ code: "argument", operation, expected: "an iterator with a method next", received: describe(iterator) });
+  const iterator = iteratorOf(source, operation) as Partial<Record<"next" | "return", () => unknown>>;
+  if (!isFunction(iterator?.next)) {
+    letGo(iterator);
+    throw new VaeError({
+      code: "argument",
+      operation,
+      expected: "an iterator with a method next",
+      received: describe(iterator),
+      ...(isPromise(iterator) ? { hint: "[Symbol.asyncIterator] must not be async itself: write async *[Symbol.asyncIterator]()" } : {}),
+    });
   }
   // Node's streams let go at once when they are destroyed, and not before the chunk in progress when their iterator returns.
   const { destroy, pipe } = source as { destroy?: unknown; pipe?: unknown };
@@ -118,7 +125,30 @@ function open(source: Iterable<unknown> | AsyncIterable<unknown>, operation: str
   };
 }
 
+/** What the source makes to be read by, unchecked. What its method throws is passed on, but for what a proxy cannot do. */
+function iteratorOf(source: Iterable<unknown> | AsyncIterable<unknown>, operation: string): unknown {
+  try {
+    return isIterable(source) ? source[Symbol.iterator]() : source[Symbol.asyncIterator]();
+  } catch (cause) {
+    if (!types.isProxy(source)) throw cause;
+    throw new VaeError({
+      code: "argument",
+      operation,
+      expected: "an iterable",
+      received: "a proxy that cannot be iterated",
+      hint: "hand over the array or iterable that the proxy stands for",
+      cause,
+    });
+  }
+}
+
 function lockStream(stream: ReadableStream, operation: string): ReadableStreamDefaultReader {
+  const reader = locked(stream, operation);
+  if (isFunction(reader?.read)) return reader;
+  throw new VaeError({ code: "argument", operation, expected: "a stream whose reader has a method read", received: describe(reader) });
+}
+
+function locked(stream: ReadableStream, operation: string): ReadableStreamDefaultReader {
   try {
     return stream.getReader();
   } catch (cause) {
@@ -129,8 +159,7 @@ function lockStream(stream: ReadableStream, operation: string): ReadableStreamDe
 /** Calls what cleans up, without waiting for it: why the reading ended is not to be hidden by what comes after. */
 function quietly(cleanUp: () => unknown): void {
   try {
-    const cleaned = cleanUp();
-    if (isPromise(cleaned)) cleaned.then(undefined, () => undefined);
+    letGo(cleanUp());
   } catch {
     // As above.
   }

@@ -1,4 +1,5 @@
 import { describe, VaeError } from "../errors.js";
+import { isArray } from "../graph/kinds.js";
 import { fileError, sourceOf } from "./files.js";
 import { readSafetensorsFor, type StoredTensor, writeSafetensors } from "./safetensors.js";
 
@@ -82,6 +83,6 @@ function parse(text: string, error: () => VaeError): { readonly [key: string]: J
   } catch {
     throw error();
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) throw error();
+  if (typeof value !== "object" || value === null || isArray(value)) throw error();
   return value as { readonly [key: string]: JsonValue };
 }

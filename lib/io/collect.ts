@@ -1,7 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { describe, VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
-import { isFloat32Array, isReadable, isUint8Array } from "../graph/kinds.js";
+import { isArray, isArrayLike, isFloat32Array, isUint8Array } from "../graph/kinds.js";
 import { type Shape, showShape, sizeOf } from "../graph/tensor.js";
 import { Blocks } from "./blocks.js";
 
@@ -62,7 +62,7 @@ export class RowCollector {
       this.append(batch, bytes, where);
       return;
     }
-    if (!Array.isArray(batch)) {
+    if (!isArray(batch)) {
       throw this.wrong(where, "a Float32Array, a Uint8Array or an array of rows", describe(batch), insteadOfBatch[typeof batch]);
     }
     this.checkWhole(where);
@@ -194,10 +194,6 @@ const insteadOfBatch: Readonly<Record<string, string>> = {
   string: "read the stream without an encoding: its chunks are bytes then",
   number: "for one flat list of numbers pass Float32Array.from(list)",
 };
-
-function isArrayLike(value: unknown): value is ArrayLike<unknown> {
-  return typeof value === "object" && value !== null && isReadable(value) && "length" in value && typeof value.length === "number";
-}
 
 /** Index of the first element that is no number, or -1. Those of a typed array are all alike. */
 function firstNotNumber(row: ArrayLike<unknown>): number {

@@ -1,6 +1,6 @@
 import { describe, VaeError } from "../errors.js";
 import { noMore } from "../graph/arguments.js";
-import { isUint8Array } from "../graph/kinds.js";
+import { isArray, isUint8Array } from "../graph/kinds.js";
 import { showShape, sizeOf } from "../graph/tensor.js";
 import { checkDataset, type Dataset } from "./dataset.js";
 import { columnOrder, copyColumns, reorderedStatistics } from "./names.js";
@@ -21,7 +21,7 @@ const operation = "concatenateDatasets";
  */
 export function concatenateDatasets(datasets: readonly Dataset[], ...surplus: never[]): Dataset {
   noMore(operation, surplus);
-  if (!Array.isArray(datasets)) {
+  if (!isArray(datasets)) {
     throw new VaeError({ code: "argument", operation, expected: "an array of data sets", received: describe(datasets) });
   }
   for (const dataset of datasets) checkDataset(dataset, operation);

@@ -1,6 +1,7 @@
 // How the columns of a table became numbers, as plain data: with it other rows are prepared alike.
 import { describe, VaeError } from "../errors.js";
 import { isRecord } from "../graph/arguments.js";
+import { isArray } from "../graph/kinds.js";
 
 /** A column of numbers: a value of the result is (number − mean) / standardDeviation. */
 export interface CsvNumberColumn {
@@ -46,10 +47,11 @@ export function readPreparation(operation: string, value: unknown): CsvPreparati
     });
   if (!isRecord(preparation)) throw wrong("a CsvDataset or a CsvPreparation", value);
   const { columns, label, standardize } = preparation;
-  if (!Array.isArray(columns) || columns.length === 0) throw wrong("an array of columns", columns);
-  const bad = columns.find((column) => !(isNumberColumn(column) || isCategoryColumn(column)));
-  if (bad !== undefined) throw wrong("columns with a name and either categories or mean, standardDeviation and average", bad);
-  if (new Set(columns.map(({ name }) => name)).size < columns.length) throw wrong("columns of different names", columns);
+  if (!isArray(columns) || columns.length === 0) throw wrong("an array of columns", columns);
+  const bad = columns.findIndex((column) => !(isNumberColumn(column) || isCategoryColumn(column)));
+  if (bad >= 0) throw wrong("columns with a name and either categories or mean, standardDeviation and average", columns[bad]);
+  if (new Set((columns as { name: unknown }[]).map(({ name }) => name)).size < columns.length)
+    throw wrong("columns of different names", columns);
   const labelled = isRecord(label) && typeof label.name === "string" && (label.names === null || isTexts(label.names));
   if (label !== null && !labelled) throw wrong("label to be null, or a name with names", label);
   if (typeof standardize !== "boolean") throw wrong("standardize to be true or false", standardize);
@@ -67,5 +69,5 @@ export function isCategoryColumn(column: unknown): column is CsvCategoryColumn {
 }
 
 function isTexts(value: unknown): value is readonly string[] {
-  return Array.isArray(value) && value.every((text) => typeof text === "string") && new Set(value).size === value.length;
+  return isArray(value) && Array.from(value).every((text) => typeof text === "string") && new Set(value).size === value.length;
 }

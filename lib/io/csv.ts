@@ -1,4 +1,5 @@
 import { describe, VaeError } from "../errors.js";
+import { noMore } from "../graph/arguments.js";
 import { firstRepeated, useColumns } from "./csv-columns.js";
 import { type Dialect, detectDialect, SAMPLED_CHARACTERS } from "./csv-dialect.js";
 import { finishTable } from "./csv-finish.js";
@@ -22,7 +23,8 @@ const AT_ONCE = 1 << 12;
  * @throws VaeError `"file"` naming file, line, column and the text of a cell that is no number, or what is wrong with the file or
  *   larger than a limit; `"argument"` for columns that are not in it; `"data"` when no rows are left.
  */
-export async function csv(path: string | URL, options: CsvOptions = {}): Promise<CsvDataset> {
+export async function csv(path: string | URL, options: CsvOptions = {}, ...surplus: never[]): Promise<CsvDataset> {
+  noMore("datasets.csv", surplus, 'datasets.csv("sensors.csv", { label: "state" })');
   const source = sourceOf("datasets.csv", path);
   const layout = readLayout(source.operation, options);
   const file = await textFile(source);

@@ -122,7 +122,7 @@ async function arrivingRows(
 
 /** True for anything that means to be a {@link Dataset}; {@link checkDataset} says whether it is one. */
 export function isDataset(value: unknown): value is Dataset {
-  return typeof value === "object" && value !== null && "data" in value && ("rows" in value || "shape" in value);
+  return typeof value === "object" && value !== null && isReadable(value) && "data" in value && ("rows" in value || "shape" in value);
 }
 
 /**

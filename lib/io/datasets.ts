@@ -1,4 +1,4 @@
-import { Fields, signalOption } from "../graph/arguments.js";
+import { Fields, noMore, signalOption } from "../graph/arguments.js";
 import { isPromise, isUint8Array } from "../graph/kinds.js";
 import type { Shape } from "../graph/tensor.js";
 import { type BytesMeaning, bytesOption, checkBytes, withRawAsFloats } from "./bytes.js";
@@ -38,10 +38,11 @@ export interface FromOptions {
  *   for bytes that are all 0 and 1 where `bytes` is left out, and for more than `maxRows`. What a source throws, and the reason of an
  *   abort, are passed on as they are.
  */
-function from(source: ImmediateSource, shape: Shape, options?: FromOptions): Dataset;
-function from(source: DataSource, shape: Shape, options?: FromOptions): Dataset | Promise<Dataset>;
-function from(source: DataSource, shape: Shape, options: FromOptions = {}): Dataset | Promise<Dataset> {
+function from(source: ImmediateSource, shape: Shape, options?: FromOptions, ...surplus: never[]): Dataset;
+function from(source: DataSource, shape: Shape, options?: FromOptions, ...surplus: never[]): Dataset | Promise<Dataset>;
+function from(source: DataSource, shape: Shape, options: FromOptions = {}, ...surplus: never[]): Dataset | Promise<Dataset> {
   const operation = "datasets.from";
+  noMore(operation, surplus, 'datasets.from(values, [28, 28, 1], { bytes: "raw" })');
   const fields = new Fields(operation, options);
   const bytes = bytesOption(fields);
   const maxRows = fields.raw("maxRows") === undefined ? undefined : fields.number("maxRows", { minimum: 1, integer: true });

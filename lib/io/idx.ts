@@ -1,4 +1,4 @@
-import { Fields } from "../graph/arguments.js";
+import { Fields, noMore } from "../graph/arguments.js";
 import { type ArrayOptions, arrayOptions, readLabels, readRows, type StoredArray } from "./arrays.js";
 import { type ByteReader, gunzipped } from "./byte-reader.js";
 import type { Dataset } from "./dataset.js";
@@ -32,7 +32,8 @@ const ELEMENT_TYPES: Readonly<Record<number, ElementType>> = {
  *   `maxBytes` and for values beyond float32; `"data"` where there are no rows, and for bytes that are all 0 and 1 where `bytes` is
  *   left out.
  */
-export async function idx(path: string | URL, options: IdxOptions = {}): Promise<Dataset> {
+export async function idx(path: string | URL, options: IdxOptions = {}, ...surplus: never[]): Promise<Dataset> {
+  noMore("datasets.idx", surplus, 'datasets.idx("images.idx3-ubyte", { labels: "labels.idx1-ubyte" })');
   const source = sourceOf("datasets.idx", path);
   const fields = new Fields(source.operation, options);
   const labels = fields.raw("labels");

@@ -1,7 +1,8 @@
 import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { VaeError } from "../errors.js";
-import { Fields } from "../graph/arguments.js";
+import { Fields, noMore } from "../graph/arguments.js";
+import { isArray } from "../graph/kinds.js";
 import { sizeOf } from "../graph/tensor.js";
 import { type BytesMeaning, bytesOption, checkBytesInSlices, LOADER_HINT } from "./bytes.js";
 import type { Dataset } from "./dataset.js";
@@ -99,7 +100,8 @@ const MOST_PIXELS = 50e6;
  * @throws VaeError `"file"` naming the file that cannot be decoded, is larger than `maxPixels` or is in no class; for a folder that is missing or without images, and for rows of more than `maxBytes`; `"data"` where all
  *   bytes are 0 and 1 and `bytes` is left out.
  */
-export async function images(folder: string | URL, options: ImagesOptions): Promise<ImagesDataset> {
+export async function images(folder: string | URL, options: ImagesOptions, ...surplus: never[]): Promise<ImagesDataset> {
+  noMore("datasets.images", surplus, 'datasets.images("faces", { size: [64, 64] })');
   const source = sourceOf("datasets.images", folder, "folder");
   const { form, labelled, recursive, classes, skips, bytes, limit } = readOptions(source.operation, options);
   const found = await findImages({ source, recursive, labelled });
@@ -212,7 +214,7 @@ async function storedBytes({ path }: Source, files: readonly string[]): Promise<
 function readOptions(operation: string, options: ImagesOptions) {
   const fields = new Fields(operation, options);
   const given: unknown = fields.raw("size");
-  if (!Array.isArray(given) || given.length !== 2) throw fields.wrong("size", "[height, width]");
+  if (!isArray(given) || given.length !== 2) throw fields.wrong("size", "[height, width]");
   const [height, width] = fields.shape("size");
   const channels: unknown = fields.raw("channels") ?? 3;
   if (channels !== 1 && channels !== 3 && channels !== 4) throw fields.wrong("channels", "1, 3 or 4");
@@ -255,7 +257,7 @@ function colourOption(fields: Fields): Colour | undefined {
   if (value === "black") return BLACK;
   if (value === "white") return WHITE;
   if (typeof value === "number" && isByte(value)) return [value, value, value];
-  if (Array.isArray(value) && value.length === 3 && value.every(isByte)) return value as unknown as Colour;
+  if (isArray(value) && value.length === 3 && value.every(isByte)) return value as unknown as Colour;
   const digits = typeof value === "string" ? /^#([\da-f]{2})([\da-f]{2})([\da-f]{2})$/i.exec(value) : null;
   if (digits !== null) return [1, 2, 3].map((place) => Number.parseInt(digits[place]!, 16)) as unknown as Colour;
   throw fields.wrong("background", 'a grey from 0 to 255, [red, green, blue], "#rrggbb", "black" or "white"');

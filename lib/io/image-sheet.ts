@@ -1,6 +1,6 @@
 import { describe, VaeError } from "../errors.js";
-import { Fields } from "../graph/arguments.js";
-import { isFloat32Array, isUint8Array, messageOf } from "../graph/kinds.js";
+import { Fields, noMore } from "../graph/arguments.js";
+import { isArray, isFloat32Array, isReadable, isUint8Array, messageOf } from "../graph/kinds.js";
 import { sizeOf } from "../graph/tensor.js";
 import { fileError, sourceOf, writeAtomically } from "./files.js";
 import { loadSharp } from "./image-file.js";
@@ -118,10 +118,10 @@ function emptySheet(bytes: number, received: string, operation: string): Uint8Ar
 }
 
 function listsOf(rows: SheetRows, operation: string): readonly Pixels[] {
-  const paired = typeof rows === "object" && rows !== null && "pairs" in rows;
+  const paired = typeof rows === "object" && rows !== null && isReadable(rows) && "pairs" in rows;
   const lists: unknown = paired ? rows.pairs : [rows];
   const isPixels = (list: unknown): list is Pixels => isFloat32Array(list) || isUint8Array(list);
-  if (Array.isArray(lists) && lists.length === (paired ? 2 : 1) && lists.every(isPixels)) return lists;
+  if (isArray(lists) && lists.length === (paired ? 2 : 1) && lists.every(isPixels)) return lists;
   const expected = "a Float32Array or Uint8Array of images, or { pairs } of two of them";
   throw new VaeError({ code: "argument", operation, expected, received: describe(rows) });
 }
@@ -175,6 +175,7 @@ export async function writePng(path: string | URL, { width, height, channels, da
  *
  * @throws VaeError as the two do.
  */
-export async function saveImages(path: string | URL, rows: SheetRows, options: SheetOptions): Promise<void> {
+export async function saveImages(path: string | URL, rows: SheetRows, options: SheetOptions, ...surplus: never[]): Promise<void> {
+  noMore("saveImages", surplus, 'saveImages("samples.png", rows, { shape: [28, 28, 1] })');
   await writePng(path, imageSheet(rows, options, "saveImages"), "saveImages");
 }

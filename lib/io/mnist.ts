@@ -1,7 +1,7 @@
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { VaeError } from "../errors.js";
-import { Fields } from "../graph/arguments.js";
+import { Fields, noMore } from "../graph/arguments.js";
 import { type BytesMeaning, bytesOption } from "./bytes.js";
 import type { Dataset } from "./dataset.js";
 import { idx } from "./idx.js";
@@ -23,7 +23,8 @@ export interface MnistOptions {
  *
  * @throws VaeError `"file"` when the package is not installed, `"argument"` for a limit that is no number of images.
  */
-export async function mnist(options: MnistOptions = {}): Promise<Dataset> {
+export async function mnist(options: MnistOptions = {}, ...surplus: never[]): Promise<Dataset> {
+  noMore("datasets.mnist", surplus, "datasets.mnist({ train: false, limit: 1000 })");
   const fields = new Fields("datasets.mnist", options);
   const train = fields.boolean("train", true);
   const limited = fields.raw("limit") !== undefined;

@@ -1,7 +1,7 @@
 // What columns and classes are called: rows of two data sets belong together by name, never by position alone.
 import { describe, VaeError } from "../errors.js";
 import { suggestion } from "../graph/arguments.js";
-import { isUint8Array } from "../graph/kinds.js";
+import { isArray, isUint8Array } from "../graph/kinds.js";
 import { type Shape, sizeOf } from "../graph/tensor.js";
 import type { Dataset } from "./dataset.js";
 import { SLICE_LENGTH, slices } from "./pace.js";
@@ -32,6 +32,11 @@ const LISTED = 4;
 /** Candidates that a name is compared with: each comparison costs the product of two lengths. */
 const COMPARED = 200;
 
+/** True for texts; Array.from shows the holes that every() passes over. */
+export function isNames(names: readonly unknown[]): names is readonly string[] {
+  return Array.from(names).every((name) => typeof name === "string");
+}
+
 /**
  * Throws unless `names` is absent or a list of different texts, `count` of them where it is given.
  *
@@ -39,7 +44,7 @@ const COMPARED = 200;
  */
 export function checkNames(operation: string, names: unknown, what: string, count?: number): void {
   if (names === undefined) return;
-  if (!Array.isArray(names) || !names.every((name) => typeof name === "string")) {
+  if (!isArray(names) || !isNames(names)) {
     throw new VaeError({ code: "argument", operation, expected: `${what} as an array of texts`, received: describe(names) });
   }
   if (count !== undefined && names.length !== count) {

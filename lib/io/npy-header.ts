@@ -1,5 +1,6 @@
 // The header of an NPY file: a Python literal, which is parsed as such. Nothing else of Python's is understood.
 import { describe } from "../errors.js";
+import { isArray } from "../graph/kinds.js";
 import { showShape, sizeOf } from "../graph/tensor.js";
 import type { StoredArray } from "./arrays.js";
 import type { ElementType } from "./elements.js";
@@ -85,7 +86,7 @@ function elementOf(descr: Literal, source: Source): { readonly type: ElementType
 
 /** A structured type is a list of `('name', 'type')`. */
 function structured(descr: Literal): string {
-  const fields = Array.isArray(descr) ? descr.map((field) => (isTuple(field) ? field.tuple[0] : undefined)) : [];
+  const fields = isArray(descr) ? descr.map((field) => (isTuple(field) ? field.tuple[0] : undefined)) : [];
   const names = fields.filter((name) => typeof name === "string");
   return names.length === 0 ? "a structured type" : `a structured type with the fields ${describe(names)}`;
 }
@@ -108,7 +109,7 @@ function isTuple(value: Literal | undefined): value is Tuple {
 }
 
 function isDictionary(value: Literal | undefined): value is Dictionary {
-  return typeof value === "object" && value !== null && "entries" in value && !Array.isArray(value);
+  return typeof value === "object" && value !== null && "entries" in value && !isArray(value);
 }
 
 /** Python 2 wrote long integers with an L behind them. */

@@ -1,4 +1,4 @@
-import { Fields } from "../graph/arguments.js";
+import { Fields, noMore } from "../graph/arguments.js";
 import { type ArrayOptions, arrayOptions, readLabels, readRows, type StoredArray } from "./arrays.js";
 import { ByteReader } from "./byte-reader.js";
 import type { Dataset } from "./dataset.js";
@@ -22,7 +22,8 @@ export interface NpyOptions extends ArrayOptions {
  *   type that is no number, and for a value that is finite but beyond float32 (row and column are named); `"data"` where there
  *   are no rows, and for bytes that are all 0 and 1 where `bytes` is left out.
  */
-export async function npy(path: string | URL, options: NpyOptions = {}): Promise<Dataset> {
+export async function npy(path: string | URL, options: NpyOptions = {}, ...surplus: never[]): Promise<Dataset> {
+  noMore("datasets.npy", surplus, 'datasets.npy("rows.npy", { labels: "labels.npy" })');
   const source = sourceOf("datasets.npy", path);
   const fields = new Fields(source.operation, options);
   const labels = fields.raw("labels");

@@ -1,4 +1,4 @@
-import { Fields } from "../graph/arguments.js";
+import { Fields, noMore } from "../graph/arguments.js";
 import { type ArrayOptions, arrayOptions, readLabels, readRows } from "./arrays.js";
 import type { Dataset } from "./dataset.js";
 import { fileError, readBytes, shownName, sourceOf } from "./files.js";
@@ -28,7 +28,8 @@ const MOST_NAMES = 12;
  * @throws VaeError as `datasets.npy` does; `"file"` for archives and arrays that are corrupt, encrypted or larger than
  *   `maxBytes`, and for a name that is not in the archive, listing those that are.
  */
-export async function npz(path: string | URL, options: NpzOptions = {}): Promise<Dataset> {
+export async function npz(path: string | URL, options: NpzOptions = {}, ...surplus: never[]): Promise<Dataset> {
+  noMore("datasets.npz", surplus, 'datasets.npz("arrays.npz", { key: "rows" })');
   const source = sourceOf("datasets.npz", path);
   const fields = new Fields(source.operation, options);
   const key = nameOption(fields, "key");

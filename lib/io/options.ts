@@ -1,5 +1,7 @@
 // Kinds of options that only loaders have.
 import type { Fields } from "../graph/arguments.js";
+import { isArray } from "../graph/kinds.js";
+import { isNames } from "./names.js";
 
 /** A name; undefined when left out. */
 export function nameOption(fields: Fields, option: string): string | undefined {
@@ -12,6 +14,6 @@ export function nameOption(fields: Fields, option: string): string | undefined {
 export function namesOption(fields: Fields, option: string): readonly string[] | undefined {
   const value = fields.raw(option);
   if (value === undefined) return undefined;
-  if (Array.isArray(value) && value.every((name) => typeof name === "string")) return value;
+  if (isArray(value) && isNames(value)) return value;
   throw fields.wrong(option, "an array of names");
 }

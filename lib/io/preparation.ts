@@ -1,5 +1,6 @@
 import { describe, VaeError } from "../errors.js";
 import { Fields, isRecord } from "../graph/arguments.js";
+import { isArray } from "../graph/kinds.js";
 
 /**
  * How the rows of a table were prepared that a model is trained on, kept in its file so that later rows can be prepared alike:
@@ -47,14 +48,14 @@ export function categoryColumns(categories: Preparation["categories"]): readonly
 }
 
 function textsOf(fields: Fields, name: string, value: unknown): readonly string[] {
-  const texts: readonly unknown[] = Array.isArray(value) ? value : [undefined];
+  const texts: readonly unknown[] = isArray(value) ? Array.from(value) : [undefined];
   if (texts.every((text) => typeof text === "string") && new Set(texts).size === texts.length) return [...(texts as string[])];
   throw fields.wrong(name, "different texts in an array");
 }
 
 function numbersOf(fields: Fields, name: string, isRight: (value: number) => boolean): readonly number[] {
   const value = fields.raw(name);
-  if (Array.isArray(value) && value.every((number) => typeof number === "number" && isRight(number))) return [...(value as number[])];
+  if (isArray(value) && Array.from(value).every((number) => typeof number === "number" && isRight(number))) return [...(value as number[])];
   throw fields.wrong(name, name === "mean" ? "finite numbers in an array" : "finite numbers above 0 in an array");
 }
 

@@ -1,5 +1,6 @@
 import { describe, VaeError } from "../errors.js";
-import { Fields, isRecord } from "../graph/arguments.js";
+import { Fields, isRecord, noMore } from "../graph/arguments.js";
+import { isArray } from "../graph/kinds.js";
 import { noRows } from "./collect.js";
 import type { Dataset } from "./dataset.js";
 import { checkNames, columnOrder } from "./names.js";
@@ -22,12 +23,13 @@ export interface RecordsOptions {
  * @throws VaeError `"data"` for a value that is missing, NaN or beyond float32, with record and field, for other fields than those of
  *   the first record and for no records; `"argument"` for a value that is no number or a record that is no plain object.
  */
-export function records(rows: readonly Readonly<Record<string, unknown>>[], options: RecordsOptions = {}): Dataset {
+export function records(rows: readonly Readonly<Record<string, unknown>>[], options: RecordsOptions = {}, ...surplus: never[]): Dataset {
   const operation = "datasets.records";
+  noMore(operation, surplus, 'datasets.records(rows, { columns: ["width", "height"] })');
   const fields = new Fields(operation, options);
   const chosen = namesOption(fields, "columns");
   fields.finish();
-  if (!Array.isArray(rows)) throw new VaeError({ code: "argument", operation, expected: "an array of objects", received: describe(rows) });
+  if (!isArray(rows)) throw new VaeError({ code: "argument", operation, expected: "an array of objects", received: describe(rows) });
   if (rows.length === 0) throw noRows(operation);
   for (const [index, row] of rows.entries()) {
     if (isRecord(row)) continue;

@@ -1,5 +1,6 @@
 import { describe, VaeError } from "../errors.js";
 import { isRecord, noMore } from "../graph/arguments.js";
+import { isArray } from "../graph/kinds.js";
 import { type DType, type Shape, showShape, sizeOf } from "../graph/tensor.js";
 import { type DTypeArrays, decodeElements, ElementRangeError, type ElementType, elements } from "./elements.js";
 import { fileError, readBytes, sourceOf, writeAtomically } from "./files.js";
@@ -141,13 +142,55 @@ function readHeader(bytes: Uint8Array<ArrayBuffer>, source: Source): { readonly 
     });
   }
   let header: unknown;
+  let text: string;
   try {
-    header = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(8, begin)));
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes.subarray(8, begin));
+    header = JSON.parse(text);
   } catch (cause) {
     throw fileError(source, `not a safetensors file: bytes 8 to ${begin} are not JSON`, { cause });
   }
   if (bytes[8] !== 0x7b || !isRecord(header)) throw fileError(source, "not a safetensors file: the header is not a JSON object");
+  const repeated = repeatedName(text);
+  if (repeated !== undefined) {
+    throw fileError(source, `the name ${describe(repeated)} stands twice in one object of the header`, {
+      hint: "write every tensor under a name of its own",
+    });
+  }
   return { header, begin };
+}
+
+/** How deep the header is looked through for repeated names: itself, and what it holds by name. */
+const NAMED_DEPTH = 2;
+
+/**
+ * A name that an object has twice, of which JSON.parse keeps the last without a word: a tensor would be lost, or another be taken
+ * than a reader takes who keeps the first.
+ *
+ * @param text that JSON.parse takes
+ */
+function repeatedName(text: string): string | undefined {
+  const names = [new Set<string>(), new Set<string>()] as const;
+  let depth = 0;
+  for (let index = 0; index < text.length; index++) {
+    const character = text[index];
+    if (character === "{") names[depth++]?.clear();
+    else if (character === "}") depth--;
+    if (character !== '"') continue;
+    const begin = index++;
+    while (text[index] !== '"') index += text[index] === "\\" ? 2 : 1;
+    if (depth > NAMED_DEPTH || !isBeforeColon(text, index + 1)) continue;
+    const name = JSON.parse(text.slice(begin, index + 1)) as string;
+    const known = names[depth - 1]!;
+    if (known.has(name)) return name;
+    known.add(name);
+  }
+  return undefined;
+}
+
+function isBeforeColon(text: string, from: number): boolean {
+  let index = from;
+  while (/\s/.test(text[index] ?? "")) index++;
+  return text[index] === ":";
 }
 
 interface Range {
@@ -249,5 +292,5 @@ function checkMetadata(metadata: unknown, source: Source): Readonly<Record<strin
 }
 
 function isSizes(value: unknown): value is readonly number[] {
-  return Array.isArray(value) && value.every((size) => Number.isSafeInteger(size) && size >= 0);
+  return isArray(value) && value.every((size) => Number.isSafeInteger(size) && (size as number) >= 0);
 }

@@ -1,6 +1,6 @@
 import { describe, VaeError } from "../errors.js";
-import { Fields } from "../graph/arguments.js";
-import { isFloat32Array, isUint8Array } from "../graph/kinds.js";
+import { checkAttached, Fields, isCallback, noMore } from "../graph/arguments.js";
+import { isArray, isFloat32Array, isUint8Array } from "../graph/kinds.js";
 import { showShape, sizeOf } from "../graph/tensor.js";
 import { checkFinite } from "./check.js";
 import { countRows } from "./collect.js";
@@ -59,8 +59,9 @@ export interface StandardizerOptions {
  * @throws VaeError `"data"` for values that are not finite or no rows, `"argument"` for names in `except` that are no columns, or for
  *   anything that is neither a data set nor a saved standardizer.
  */
-export function standardizer(source: Dataset | Standardization, options: StandardizerOptions = {}): Standardizer {
+export function standardizer(source: Dataset | Standardization, options: StandardizerOptions = {}, ...surplus: never[]): Standardizer {
   const operation = "standardizer";
+  noMore(operation, surplus, 'standardizer(rows, { except: ["colour=red"] })');
   const fields = new Fields(operation, options);
   const except = fields.raw("except") ?? [];
   fields.finish();
@@ -112,7 +113,7 @@ function read(saved: unknown, operation: string): Standardization {
   for (const method of ["apply", "invert"]) fields.raw(method);
   fields.finish();
   const isList = (list: unknown, above: number): list is number[] =>
-    Array.isArray(list) && list.every((value) => Number.isFinite(value) && value > above);
+    isArray(list) && Array.from(list).every((value) => Number.isFinite(value) && (value as number) > above);
   if (!isList(mean, Number.NEGATIVE_INFINITY)) throw fields.wrong("mean", "an array of finite numbers");
   if (!isList(standardDeviation, 0) || standardDeviation.length !== mean.length) {
     throw fields.wrong("standardDeviation", `an array of ${mean.length} numbers above 0`);
@@ -127,8 +128,9 @@ function fromStatistics(statistics: Standardization): Standardizer {
   const mean = Object.freeze([...statistics.mean]);
   const standardDeviation = Object.freeze([...statistics.standardDeviation]);
   const size = mean.length;
-  const apply = (dataset: Dataset): Dataset => {
+  const apply = (dataset: Dataset, ...surplus: never[]): Dataset => {
     const operation = "standardizer.apply";
+    if (!isCallback(surplus)) noMore(operation, surplus);
     checkDataset(dataset, operation);
     refusePrepared(dataset, operation);
     const ordered = inOrder(dataset, columns, size, operation);
@@ -138,11 +140,13 @@ function fromStatistics(statistics: Standardization): Standardizer {
     const standardization = { mean: Float32Array.from(mean), standardDeviation: Float32Array.from(standardDeviation) };
     return { ...ordered, data, standardization };
   };
-  const invert = (values: Float32Array): Float32Array => {
+  const invert = (values: Float32Array, ...surplus: never[]): Float32Array => {
     const operation = "standardizer.invert";
+    if (!isCallback(surplus)) noMore(operation, surplus);
     if (!isFloat32Array(values)) {
       throw new VaeError({ code: "dtype", operation, expected: "rows in a Float32Array", received: describe(values) });
     }
+    checkAttached(operation, values, "the values");
     countRows(values.length, [size], operation, "the values");
     return values.map((value, index) => value * standardDeviation[index % size]! + mean[index % size]!);
   };

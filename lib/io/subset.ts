@@ -1,6 +1,6 @@
 import { describe, VaeError } from "../errors.js";
 import { Fields, isRecord, noMore, notOptions } from "../graph/arguments.js";
-import { isUint8Array } from "../graph/kinds.js";
+import { isArrayLike, isReadable, isUint8Array } from "../graph/kinds.js";
 import { sizeOf } from "../graph/tensor.js";
 import { checkDataset, type Dataset } from "./dataset.js";
 
@@ -29,7 +29,7 @@ export function subset(dataset: Dataset, rows: ArrayLike<number> | RowRange, ...
   const operation = "subset";
   noMore(operation, surplus, "subset(rows, { start: 0, end: 100 })");
   checkDataset(dataset, operation);
-  if (isRecord(rows) && !("length" in rows)) {
+  if (isRecord(rows) && isReadable(rows) && !("length" in rows)) {
     const fields = new Fields(operation, rows);
     const bounds = { minimum: 0, maximum: dataset.rows, integer: true };
     const [start, end] = [fields.number("start", bounds, 0), fields.number("end", bounds, dataset.rows)];
@@ -44,7 +44,7 @@ export function subset(dataset: Dataset, rows: ArrayLike<number> | RowRange, ...
       labels: dataset.labels?.slice(start, start + count),
     };
   }
-  if (typeof rows !== "object" || rows === null || !("length" in rows) || !Number.isSafeInteger(rows.length) || rows.length < 0) {
+  if (!isArrayLike(rows)) {
     const expected = "an array of indices of rows, or { start, end }";
     throw new VaeError({ code: "argument", operation, expected, received: describe(rows) });
   }

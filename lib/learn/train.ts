@@ -1,5 +1,5 @@
 import { signalOption } from "../graph/arguments.js";
-import { isPromise } from "../graph/kinds.js";
+import { isFunction, isPromise } from "../graph/kinds.js";
 import { isArriving, type ReadLimits } from "../io/arrival.js";
 import { type DataSource, type Dataset, isDataset } from "../io/dataset.js";
 import { Fields, type Optimizer, parseOptimizer } from "../nn/index.js";
@@ -257,7 +257,7 @@ type Callback<T> = (value: T) => void | Promise<void>;
 
 function callback<T>(fields: Fields, name: string): Callback<T> | undefined {
   const value = fields.raw(name);
-  if (value !== undefined && typeof value !== "function") throw fields.wrong(name, "a function");
+  if (value !== undefined && !isFunction(value)) throw fields.wrong(name, "a function");
   return value as Callback<T> | undefined;
 }
 

@@ -33,7 +33,7 @@ export interface LayerBehaviour<L extends Layer = Layer> extends Behaviour {
   apply(layer: L, x: Tensor, parameters: Readonly<Record<string, Tensor>>, context: LayerContext): Tensor;
 }
 
-export const layers = new Registry<LayerBehaviour>("layer", ["outputShape", "apply"]);
+export const layers = new Registry<LayerBehaviour>("layer", ["outputShape", "apply"], ["parameters"]);
 
 /**
  * Adds a kind of layer, for every model from here on (also for models that {@link load} reads). A kind of your own may be
@@ -41,8 +41,8 @@ export const layers = new Registry<LayerBehaviour>("layer", ["outputShape", "app
  *
  * @throws VaeError `"argument"` for a built-in kind, or a behaviour without one of its functions
  */
-export function defineLayer<L extends Layer>(kind: string, behaviour: LayerBehaviour<L>): void {
-  layers.define(kind, behaviour);
+export function defineLayer<L extends Layer>(kind: string, behaviour: LayerBehaviour<L>, ...surplus: never[]): void {
+  layers.define(kind, behaviour, surplus);
 }
 
 interface Flatten extends Layer {

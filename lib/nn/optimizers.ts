@@ -20,7 +20,7 @@ import {
   type Tensor,
   type TensorLike,
 } from "../graph/index.js";
-import { isArray } from "../graph/kinds.js";
+import { isArray, letGo } from "../graph/kinds.js";
 import { parseScheduled, type Schedule, scheduledValue } from "./schedules.js";
 import { type Behaviour, Registry, type Tagged } from "./tagged.js";
 
@@ -59,8 +59,8 @@ export interface OptimizerBehaviour<O extends Optimizer = Optimizer> extends Beh
 const optimizers = new Registry<OptimizerBehaviour>("optimizer", ["slots", "begin"]);
 
 /** Adds a kind of optimizer. */
-export function defineOptimizer<O extends Optimizer>(kind: string, behaviour: OptimizerBehaviour<O>): void {
-  optimizers.define(kind, behaviour);
+export function defineOptimizer<O extends Optimizer>(kind: string, behaviour: OptimizerBehaviour<O>, ...surplus: never[]): void {
+  optimizers.define(kind, behaviour, surplus);
 }
 
 /** Checks an optimizer that came as data. */
@@ -77,6 +77,7 @@ export function slotNames(optimizer: Optimizer): readonly string[] {
 }
 
 function wrongResult({ kind }: Optimizer, expected: string, received: unknown): VaeError {
+  letGo(received);
   return new VaeError({ code: "argument", operation: `optimizer ${kind}`, expected, received: describe(received) });
 }
 

@@ -1,6 +1,7 @@
 import { describe, VaeError } from "../errors.js";
 import { isRecord } from "../graph/arguments.js";
 import { broadcastTo, constant, multiply, normal, type Shape, subtract, type Tensor, uniform } from "../graph/index.js";
+import { letGo } from "../graph/kinds.js";
 import { checkShape } from "../graph/tensor.js";
 
 /**
@@ -65,6 +66,7 @@ export function nameParameters(
   operation: string,
 ): readonly NamedParameter[] {
   if (!isRecord(specs)) {
+    letGo(specs);
     const expected = "parameters to give an object { name: { shape, initializer } }";
     throw new VaeError({ code: "argument", operation, expected, received: describe(specs) });
   }

@@ -1,7 +1,7 @@
 // Numbers that change with the step: learning rates and KL weights. A schedule is plain data; its formula is a graph of
 // the step counter, so it is evaluated natively on every step and nothing is recompiled.
 import { describe, VaeError } from "../errors.js";
-import { type Fields, isRecord, type NumberBounds } from "../graph/arguments.js";
+import { type Fields, isRecord, type NumberBounds, noMore } from "../graph/arguments.js";
 import {
   add,
   constant as constantTensor,
@@ -18,6 +18,7 @@ import {
   type Tensor,
   where,
 } from "../graph/index.js";
+import { letGo } from "../graph/kinds.js";
 import { type Behaviour, Registry, type Tagged } from "./tagged.js";
 
 /** A number as a function of the step, as plain data. */
@@ -32,17 +33,24 @@ export interface ScheduleBehaviour<S extends Schedule = Schedule> extends Behavi
 const schedules = new Registry<ScheduleBehaviour>("schedule", ["value"]);
 
 /** Adds a kind of schedule. */
-export function defineSchedule<S extends Schedule>(kind: string, behaviour: ScheduleBehaviour<S>): void {
-  schedules.define(kind, behaviour);
+export function defineSchedule<S extends Schedule>(kind: string, behaviour: ScheduleBehaviour<S>, ...surplus: never[]): void {
+  schedules.define(kind, behaviour, surplus);
 }
 
 /** A number or schedule as a scalar tensor at `step`. */
-export function scheduledValue(value: number | Schedule, step: Tensor): Tensor {
+export function scheduledValue(value: number | Schedule, step: Tensor, ...surplus: never[]): Tensor {
+  noMore("scheduledValue", surplus);
+  if (!(isTensor(step) && step.dtype === "float32" && step.shape.length === 0)) {
+    const expected = "the step to be a scalar float32 tensor";
+    throw new VaeError({ code: "argument", operation: "scheduledValue", expected, received: describe(step) });
+  }
   if (typeof value === "number") return constantTensor(value);
-  const result: unknown = schedules.of(value).value(value, step);
+  const schedule = schedules.parsed(value, "scheduledValue");
+  const result: unknown = schedules.of(schedule).value(schedule, step);
   if (isTensor(result) && result.dtype === "float32" && result.shape.length === 0) return result;
   const received = isTensor(result) ? `a tensor ${showShape(result.shape)}` : describe(result);
-  throw new VaeError({ code: "argument", operation: `schedule ${value.kind}`, expected: "value to give a scalar tensor", received });
+  letGo(result);
+  throw new VaeError({ code: "argument", operation: `schedule ${schedule.kind}`, expected: "value to give a scalar tensor", received });
 }
 
 /** Reads an option that is a number of at least 0 or a schedule. */

@@ -1,6 +1,7 @@
 // A list of layers, with the shapes and the parameter names it gets in one place of a model.
 import { describe, VaeError } from "../errors.js";
 import { isTensor, type Shape, sameShape, showShape, sizeOf, type Tensor } from "../graph/index.js";
+import { letGo } from "../graph/kinds.js";
 import { checkShape } from "../graph/tensor.js";
 import type { LayerContext } from "./context.js";
 import { conv1d, conv2d } from "./conv.js";
@@ -60,6 +61,7 @@ function entryOf(name: string, layer: Layer, input: Shape): StackEntry {
   const behaviour = layers.of(layer, name);
   return inLayer(name, () => {
     const output = behaviour.outputShape(layer, input);
+    letGo(output);
     checkShape(layer.kind, output);
     const parameters = nameParameters(name, behaviour.parameters?.(layer, input), layer.kind);
     return { name, layer, input, output, parameters };
@@ -120,6 +122,7 @@ export function applyStack(stack: Stack, x: Tensor, parameter: (spec: NamedParam
       const result: unknown = layers.of(layer).apply(layer, value, Object.fromEntries(tensors), own);
       const shape = [value.shape[0]!, ...output];
       if (isTensor(result) && sameShape(result.shape, shape)) return result;
+      letGo(result);
       const received = isTensor(result) ? showShape(result.shape) : describe(result);
       const expected = `a tensor ${showShape(shape)} from apply, as outputShape says`;
       throw new VaeError({ code: "shape", operation: layer.kind, expected, received });

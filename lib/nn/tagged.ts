@@ -1,6 +1,6 @@
 import { describe, VaeError, withArticle } from "../errors.js";
 import { Fields, isRecord, noMore, notOptions, suggestion } from "../graph/arguments.js";
-import { isArray, isPromise } from "../graph/kinds.js";
+import { isArray, isFunction, isPromise, isReadable, letGo } from "../graph/kinds.js";
 
 /**
  * A frozen piece of plain data that says what something is: a layer, an optimizer, a likelihood. What it does is looked
@@ -49,18 +49,22 @@ export class Registry<B extends Behaviour> {
   /** What a value was parsed with: a model keeps its behaviours when a kind is defined again. */
   readonly #bound = new WeakMap<object, B>();
   readonly #methods: readonly (keyof B & string)[];
+  readonly #optional: readonly (keyof B & string)[];
   /** What is being parsed: a value may hold others of its family, but not itself. */
   readonly #open = new Set<object>();
 
   /**
    * @param family what a member is called in messages: `"layer"`, `"likelihood"`, …
    * @param methods that a behaviour must have, beside `parse`
+   * @param optional methods that it may leave out
    */
   constructor(
     readonly family: string,
     methods: readonly (keyof B & string)[] = [],
+    optional: readonly (keyof B & string)[] = [],
   ) {
     this.#methods = ["parse", ...methods];
+    this.#optional = optional;
     loading.add(this);
   }
 
@@ -72,9 +76,12 @@ export class Registry<B extends Behaviour> {
   /**
    * Adds a kind. Defined again, as on a hot reload, a kind of a user's is replaced for what is parsed from here on; models
    * that are there keep the behaviour that they were made with. Kinds of the library stay what they are.
+   *
+   * @param surplus what stood behind the behaviour in the call: an error
    */
-  define(kind: string, behaviour: B): void {
+  define(kind: string, behaviour: B, surplus: readonly unknown[] = []): void {
     const operation = `define ${this.family}`;
+    noMore(operation, surplus);
     if (typeof kind !== "string" || kind === "") {
       throw new VaeError({ code: "argument", operation, expected: "the kind's name, a string", received: describe(kind) });
     }
@@ -86,10 +93,16 @@ export class Registry<B extends Behaviour> {
         hint: `choose another name, such as "my-${kind}"`,
       });
     }
-    const missing = this.#methods.filter((method) => typeof behaviour?.[method] !== "function");
+    const isObject = typeof behaviour === "object" && behaviour !== null && isReadable(behaviour);
+    const missing = this.#methods.filter((method) => !(isObject && isFunction(behaviour[method])));
     if (missing.length > 0) {
       const expected = `functions ${this.#methods.join(", ")} for ${describe(kind)}`;
       throw new VaeError({ code: "argument", operation, expected, received: `no ${missing.join(", no ")}` });
+    }
+    const wrong = this.#optional.find((method) => behaviour[method] !== undefined && !isFunction(behaviour[method]));
+    if (wrong !== undefined) {
+      const received = describe(behaviour[wrong]);
+      throw new VaeError({ code: "argument", operation, expected: `${wrong} of ${describe(kind)} to be a function`, received });
     }
     this.#behaviours.set(kind, behaviour);
   }
@@ -135,7 +148,9 @@ export class Registry<B extends Behaviour> {
   /** Checks a kind's name or a tagged value, fills in defaults and freezes the result. */
   parse(value: unknown, operation: string): Tagged {
     const raw = typeof value === "string" ? { kind: value } : value;
-    if (!isRecord(raw) || typeof raw.kind !== "string") {
+    // Read once: getters and proxies may say something else the next time.
+    const { kind, ...options } = isRecord(raw) ? raw : { kind: undefined };
+    if (!isRecord(raw) || typeof kind !== "string") {
       throw new VaeError({
         code: "argument",
         operation,
@@ -144,7 +159,6 @@ export class Registry<B extends Behaviour> {
         hint: `kinds: ${this.kinds().join(", ")}`,
       });
     }
-    const { kind, ...options } = raw as Tagged;
     const behaviour = this.#behaviours.get(kind);
     if (behaviour === undefined) throw this.#unknown(kind, operation);
     if (this.#open.has(raw)) {
@@ -168,12 +182,18 @@ export class Registry<B extends Behaviour> {
     }
   }
 
+  /** The value itself where it was parsed; else what {@link Registry.parse} makes of it. */
+  parsed(value: unknown, operation: string): Tagged {
+    return typeof value === "object" && value !== null && this.#bound.has(value) ? (value as Tagged) : this.parse(value, operation);
+  }
+
   kinds(): readonly string[] {
     return [...this.#behaviours.keys()];
   }
 
   /** What a behaviour's `parse` gave, as a frozen value of its kind. */
   #checked(parsed: unknown, kind: string, operation: string): Tagged {
+    letGo(parsed);
     if (isRecord(parsed) && parsed.kind === kind) return freezePlain({ ...parsed }, operation) as Tagged;
     throw new VaeError({
       code: "argument",

@@ -59,7 +59,7 @@ export function toNdArray(operation: string, value: unknown): NdArray<HostArray>
       hint: "functions of tensors are in node-vae/graph",
     });
   }
-  if (Array.isArray(value) || !("data" in value && "shape" in value)) return undefined;
+  if (isArray(value) || !("data" in value && "shape" in value)) return undefined;
   const array = value as NdArray<HostArray>;
   checkArray(operation, array.data, array.shape);
   return array;

@@ -5,6 +5,7 @@ import { describe, VaeError } from "../errors.js";
 import { checkOptions, isRecord } from "../graph/arguments.js";
 import { isTooLarge, memoryError, newArray } from "../graph/bytes.js";
 import { cast } from "../graph/identity.js";
+import { isArray } from "../graph/kinds.js";
 import { input } from "../graph/leaves.js";
 import { calledBy, checkWhole } from "../graph/table.js";
 import { sizeOf, type Tensor, type TensorType, topological } from "../graph/tensor.js";
@@ -212,7 +213,7 @@ function build(call: OpCall<Parts>, enter: (tensor: Tensor) => Tensor): Parts {
   const symbolic = (value: unknown): unknown => {
     const array = toNdArray(call.operation, value);
     if (array) return enter(input(String(count++), array.shape, dtypeOf(array.data)));
-    return Array.isArray(value) ? value.map(symbolic) : value;
+    return isArray(value) ? value.map(symbolic) : value;
   };
   return call.build(...(call.arguments.map(symbolic) as never[]));
 }
@@ -225,7 +226,7 @@ function keyOf(operation: string, value: unknown, found: NdArray<HostArray>[], d
     found.push(array);
     return `${dtypeOf(array.data)}[${array.shape}]`;
   }
-  if (Array.isArray(value)) return `(${Array.from(value, (item) => keyOf(operation, item, found, depth + 1)).join()})`;
+  if (isArray(value)) return `(${Array.from(value, (item) => keyOf(operation, item, found, depth + 1)).join()})`;
   if (typeof value === "string") return JSON.stringify(value);
   if (typeof value !== "object" || value === null) return Object.is(value, -0) ? "-0" : String(value);
   // The entries of a Map or an instance are none of its properties: two that differ would look alike here.

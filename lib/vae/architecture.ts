@@ -1,7 +1,8 @@
 import { describe, VaeError } from "../errors.js";
+import { checkAttached } from "../graph/arguments.js";
 import { greatest } from "../graph/extremes.js";
 import { type Shape, sizeOf } from "../graph/index.js";
-import { isMap } from "../graph/kinds.js";
+import { isArray, isMap, letGo, typedArrayName } from "../graph/kinds.js";
 import { shapeInstead } from "../graph/tensor.js";
 import { type NamedParameter, nameParameters, type Stack, stackLayers } from "../nn/index.js";
 import type { VaeConfig } from "./config.js";
@@ -54,6 +55,7 @@ export function architectureOf(config: VaeConfig): Architecture {
 function headOf(operation: string, shape: Shape): Shape {
   const expected = shapeInstead(shape) ?? (shape.length === 0 ? "a shape of at least one axis" : undefined);
   if (expected === undefined) return shape;
+  letGo(shape);
   throw new VaeError({ code: "shape", operation, expected: `headShape to give ${expected}`, received: describe(shape) });
 }
 
@@ -85,8 +87,10 @@ export function checkParameters(
     });
   if (!isMap(received)) throw misshapen("a Map from names to { data: Float32Array }", received);
   for (const [name, tensor] of received) {
-    const length: unknown = tensor?.data?.length;
-    if (typeof length !== "number") throw misshapen(`"${name}" as { data: Float32Array }`, tensor);
+    const data: unknown = tensor?.data;
+    const isNumbers = isArray(data) ? Array.from(data).every((value) => typeof value === "number") : typedArrayName(data) !== undefined;
+    if (!isNumbers) throw misshapen(`"${name}" as { data: Float32Array }`, tensor);
+    if (ArrayBuffer.isView(data)) checkAttached(operation, data, `"${name}"`);
   }
   for (const { name, shape } of architecture.parameters) {
     const tensor = received.get(name);

@@ -1,4 +1,6 @@
+import { describe, VaeError } from "../errors.js";
 import { add, exp, greaterEqual, less, multiply, type Shape, sigmoid, softplus, square, subtract, type Tensor } from "../graph/index.js";
+import { letGo } from "../graph/kinds.js";
 import {
   type Behaviour,
   type Fields,
@@ -40,11 +42,30 @@ export interface LikelihoodBehaviour<L extends Likelihood = Likelihood> extends 
   mean(likelihood: L, head: Tensor, parameters: PartParameters): Tensor;
 }
 
-export const likelihoods = new Registry<LikelihoodBehaviour>("likelihood", ["headShape", "logDensity", "mean"]);
+export const likelihoods = new Registry<LikelihoodBehaviour>(
+  "likelihood",
+  ["headShape", "logDensity", "mean"],
+  ["parameters", "range", "prepare"],
+);
+
+/** The values that data may have; undefined for any finite ones. */
+export function rangeOf(likelihood: Likelihood): { readonly low: number; readonly high: number } | undefined {
+  const range: unknown = likelihoods.of(likelihood).range?.(likelihood);
+  if (range === undefined) return undefined;
+  const { low, high } = Object(range) as Partial<Record<string, unknown>>;
+  if (typeof low === "number" && typeof high === "number" && low <= high) return { low, high };
+  letGo(range);
+  throw new VaeError({
+    code: "argument",
+    operation: `likelihood ${likelihood.kind}`,
+    expected: "range to give { low, high }, two numbers",
+    received: describe(range),
+  });
+}
 
 /** Adds a kind of likelihood. */
-export function defineLikelihood<L extends Likelihood>(kind: string, behaviour: LikelihoodBehaviour<L>): void {
-  likelihoods.define(kind, behaviour);
+export function defineLikelihood<L extends Likelihood>(kind: string, behaviour: LikelihoodBehaviour<L>, ...surplus: never[]): void {
+  likelihoods.define(kind, behaviour, surplus);
 }
 
 interface Bernoulli extends Likelihood {

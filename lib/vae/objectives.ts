@@ -62,8 +62,8 @@ export interface ObjectiveBehaviour<O extends Objective = Objective> extends Beh
 export const objectives = new Registry<ObjectiveBehaviour>("objective", ["terms"]);
 
 /** Adds a kind of objective. */
-export function defineObjective<O extends Objective>(kind: string, behaviour: ObjectiveBehaviour<O>): void {
-  objectives.define(kind, behaviour);
+export function defineObjective<O extends Objective>(kind: string, behaviour: ObjectiveBehaviour<O>, ...surplus: never[]): void {
+  objectives.define(kind, behaviour, surplus);
 }
 
 interface Elbo extends Objective {

@@ -1,4 +1,20 @@
-import { absolute, add, clamp, exp, multiply, reciprocal, type Shape, sign, slice, square, subtract, type Tensor } from "../graph/index.js";
+import { describe, VaeError } from "../errors.js";
+import { noMore } from "../graph/arguments.js";
+import {
+  absolute,
+  add,
+  clamp,
+  exp,
+  isTensor,
+  multiply,
+  reciprocal,
+  type Shape,
+  sign,
+  slice,
+  square,
+  subtract,
+  type Tensor,
+} from "../graph/index.js";
 import { isArray } from "../graph/kinds.js";
 import { type Behaviour, type Fields, type NoiseSource, Registry, type Tagged } from "../nn/index.js";
 
@@ -37,8 +53,8 @@ export interface PosteriorBehaviour<P extends Posterior = Posterior> extends Beh
 export const posteriors = new Registry<PosteriorBehaviour>("posterior", ["headShape", "distribution"]);
 
 /** Adds a kind of posterior. */
-export function definePosterior<P extends Posterior>(kind: string, behaviour: PosteriorBehaviour<P>): void {
-  posteriors.define(kind, behaviour);
+export function definePosterior<P extends Posterior>(kind: string, behaviour: PosteriorBehaviour<P>, ...surplus: never[]): void {
+  posteriors.define(kind, behaviour, surplus);
 }
 
 interface Gaussian extends Posterior {
@@ -101,7 +117,13 @@ function softlyBounded(x: Tensor, low: number, high: number): Tensor {
 }
 
 /** The Gaussian with these means and log-variances. */
-export function gaussianDistribution(mean: Tensor, logVariance: Tensor): GaussianDistribution {
+export function gaussianDistribution(mean: Tensor, logVariance: Tensor, ...surplus: never[]): GaussianDistribution {
+  const operation = "gaussianDistribution";
+  noMore(operation, surplus);
+  for (const [name, tensor] of Object.entries({ mean, logVariance })) {
+    if (isTensor(tensor)) continue;
+    throw new VaeError({ code: "argument", operation, expected: `${name} to be a tensor`, received: describe(tensor) });
+  }
   const standardDeviation = exp(multiply(0.5, logVariance));
   return {
     family: "gaussian",

@@ -26,11 +26,11 @@ export interface PriorBehaviour<P extends Prior = Prior> extends Behaviour {
   kl?(prior: P, posterior: LatentDistribution, parameters: PartParameters): Tensor | undefined;
 }
 
-export const priors = new Registry<PriorBehaviour>("prior", ["logDensity", "sample"]);
+export const priors = new Registry<PriorBehaviour>("prior", ["logDensity", "sample"], ["parameters", "kl"]);
 
 /** Adds a kind of prior. */
-export function definePrior<P extends Prior>(kind: string, behaviour: PriorBehaviour<P>): void {
-  priors.define(kind, behaviour);
+export function definePrior<P extends Prior>(kind: string, behaviour: PriorBehaviour<P>, ...surplus: never[]): void {
+  priors.define(kind, behaviour, surplus);
 }
 
 /** Independent standard normal latents. */

@@ -2,7 +2,7 @@
 // rather than by whatever op meets it first.
 import { describe, VaeError } from "../errors.js";
 import { isTensor, type Shape, sameShape, showShape, type Tensor } from "../graph/index.js";
-import { isPromise } from "../graph/kinds.js";
+import { isPromise, letGo } from "../graph/kinds.js";
 import type { Tagged } from "../nn/index.js";
 import type { LatentDistribution } from "./posteriors.js";
 
@@ -16,6 +16,7 @@ export interface Asked {
 }
 
 function wrong({ family, part, method }: Asked, code: "argument" | "shape" | "dtype", expected: string, value: unknown, hint?: string) {
+  letGo(value);
   const received = isTensor(value) ? `a ${value.dtype} tensor ${showShape(value.shape)}` : describe(value);
   const advice = isPromise(value) ? `${method} must not be async` : hint;
   return new VaeError({

@@ -11,7 +11,7 @@ import { alignColumns, type DataNames, MODEL_COLUMNS, withColumns } from "../io/
 import { reserveMemory } from "../runtime/memory.js";
 import type { Architecture } from "./architecture.js";
 import type { Inference } from "./infer.js";
-import { likelihoods } from "./likelihoods.js";
+import { rangeOf } from "./likelihoods.js";
 
 /** How far a caller's data are read, and what their columns are to be. */
 export interface OwnRowsOptions extends ReadLimits {
@@ -88,7 +88,7 @@ export function namesAfter({ columns, labelNames }: DataNames, dataset: Dataset)
 
 /** Throws `"data"` at the first value that is not finite or that the likelihood does not take. */
 export async function checkRows({ config }: Architecture, dataset: Dataset, operation: string): Promise<void> {
-  await checkValues(dataset, likelihoods.of(config.likelihood).range?.(config.likelihood), operation);
+  await checkValues(dataset, rangeOf(config.likelihood), operation);
 }
 
 /** What ends the reading of a source, beside its end. */

@@ -13,6 +13,7 @@ export interface HostileOptions {
   /** A part of a function's name, to call what has it alone. */
   readonly only?: string;
   readonly onCall?: (call: string) => void;
+  readonly onError?: (name: string, error: unknown) => void;
 }
 
 export function hostileCalls(
@@ -21,4 +22,5 @@ export function hostileCalls(
 ): Promise<{
   readonly failures: readonly string[];
   readonly counts: ReadonlyMap<string, { readonly calls: number; readonly successes: number }>;
+  readonly slow: readonly { readonly call: string; readonly seconds: number; readonly cpu: number }[];
 }>;

@@ -90,6 +90,13 @@ export const zoo = [
   () => ({ then: (done) => done(1) }),
   () => new Error("an error as a value"),
   () => new URL("file:///no/such/file"),
+  () => new URL("file://host/file"),
+  () => new URL("file:///a%2Fb"),
+  () => new URL("file:///%00"),
+  () => new URL("https://example.org/rows.csv"),
+  () => ({ href: "file:///x", protocol: "file:", pathname: Symbol("s") }),
+  () => ({ href: "", protocol: "", pathname: "" }),
+  () => "file:///no/such/file",
   () => new AbortController().signal,
   () => AbortSignal.abort(new Own("aborted")),
   () => [],
@@ -198,6 +205,25 @@ export const zoo = [
 /** Names that options have somewhere. */
 const names = "axis axes shape data kind length units stride padding seed steps options signal constructor __proto__".split(" ");
 
+/** The value with one of its properties behind a getter. */
+function withGetter(value, choose, get) {
+  const [key = "x"] = Object.keys(value).length > 0 ? [choose.of(Object.keys(value))] : [];
+  return Object.defineProperty({ ...value }, key, { get, enumerable: true, configurable: true });
+}
+
+/** Gives its properties the first time they are asked for, and anything afterwards: what was checked is not what is used. */
+function fickle(value, choose) {
+  const asked = new Set();
+  const get = (target, key) => {
+    if (!asked.has(key)) {
+      asked.add(key);
+      return target[key];
+    }
+    return choose.of(zoo)();
+  };
+  return new Proxy({ ...value }, { get }); // of a frozen one no proxy may give anything else
+}
+
 /** A copy of a value with something in it changed, or another value altogether. */
 export function spoiled(value, choose, depth = 0) {
   const stranger = () => choose.of(zoo)();
@@ -213,7 +239,12 @@ export function spoiled(value, choose, depth = 0) {
       () => Object.assign(Object.create(null), value),
       () => Object.freeze({ ...value }),
       () => new Proxy(value, {}),
+      () => throwingProxy(value),
+      () => revoked(value),
       () => Object.create(value),
+      () => withGetter(value, choose, thrower),
+      () => withGetter(value, choose, stranger),
+      () => fickle(value, choose),
     ])();
   }
   const copy = isList ? [...value] : { ...value };
