@@ -64,6 +64,11 @@ export class VaeError extends Error {
     this.#parts = parts;
   }
 
+  /** The same error of the function that the user called, which is made of the one that found it. */
+  named(operation: string): VaeError {
+    return this.operation === operation ? this : new VaeError({ ...this.#parts, operation });
+  }
+
   /** The same error under a longer name of what was being done: `"conv2d"` becomes `"encoder.0: conv2d"`. */
   renamed(operation: string): VaeError {
     return new VaeError({ ...this.#parts, operation, cause: this.#parts.cause ?? this });

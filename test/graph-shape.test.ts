@@ -90,7 +90,7 @@ describe("errors say what was done, with which shapes, and what to do", () => {
       "shape",
       /^where: shapes \[2\] and \[3\] and \[\] do not broadcast: axis 0/,
     ],
-    ["element types", () => add(whole, 1), "dtype", /^add: expected float32; received int32 \[3\]\n {2}hint: .*cast\(x\) first/],
+    ["element types", () => add(whole, 1), "dtype", /^add: expected float32; received int32 \[3\]\n {2}hint: .*cast\(x\) converts/],
     ["unary element types", () => graph.exp(whole), "dtype", /^exp: expected float32; received int32 \[3\]/],
     ["reductions of whole numbers", () => sum(whole), "dtype", /^sum: expected float32; received int32/],
     ["no tensor", () => add("x" as unknown as number, 1), "argument", /^add: expected a tensor or a number; received "x"/],
@@ -160,7 +160,7 @@ describe("errors say what was done, with which shapes, and what to do", () => {
       "an unknown element type",
       () => input("x", [2], "float16" as "float32"),
       "dtype",
-      /^input "x": expected float32, int32, uint8; received "float16"/,
+      /^input "x": expected the dtype to be "float32", "int32" or "uint8"; received "float16"/,
     ],
     ["no name", () => graph.state("", [2]), "argument", /^state: expected a name/],
     [

@@ -290,7 +290,7 @@ test.runIf(process.platform !== "win32")("what is no regular file is refused at 
 });
 
 test.each<[string, unknown, RegExp]>([
-  ["decimal", ";", /decimal to be ".", ","/],
+  ["decimal", ";", /decimal to be "\." or ","/],
   ["encoding", "utf8", /encoding to be .*\n.*did you mean "utf-8"/],
   ["comment", "", /comment to be at least one character/],
   ["delimiter", '"', /delimiter to be at least one character, without quotes/],

@@ -230,7 +230,7 @@ describe("shapes", () => {
     ],
     ["a stride of many phases", [conv2d(1, 3, { stride: 300 })], [400, 400, 1], /^encoder\.0: conv2d: a stride of 300×300/],
     ["a huge image", [upsample(1e9)], [28, 28, 1], /^encoder\.0: upsample: expected a shape of at most 2\^40 elements/],
-    ["wide dense layers", [dense(2 ** 27)], [4], /^encoder\.0: dense: expected at most 2\^26 values in a sample, and units/],
+    ["wide dense layers", [dense(2 ** 27)], [4], /^encoder\.0: dense: expected at most 2\^26 values in a sample and at most 2\^26 units/],
     ["dense layers of large samples", [], [2 ** 14, 2 ** 14], /^encoder\.head: dense: expected at most 2\^26 values in a sample/],
     [
       "a residual of another shape",

@@ -131,6 +131,18 @@ describe("safetensors: a name that stands twice", () => {
 });
 
 describe("values that cannot be read", () => {
+  const models: index.Vae[] = [];
+  const model = (): index.Vae => {
+    models.push(index.vae({ input: [2], latent: 1, encoder: [], decoder: [], likelihood: "gaussian", device: "cpu", threads: 1 }));
+    return models.at(-1)!;
+  };
+  const weights = async (wrong: unknown): Promise<void> => {
+    const parameters = await model().parameters();
+    return models.at(-1)!.setParameters(parameters.set("encoder.head.weight", wrong as never));
+  };
+  afterAll(() => {
+    for (const made of models) made.dispose();
+  });
   const preparation = index.standardizer(named);
   const calls: readonly [name: string, call: () => unknown, code: string][] = [
     ["a revoked proxy as rows", () => datasets.from(revoked({}), [4]), "argument"],
@@ -148,6 +160,13 @@ describe("values that cannot be read", () => {
     ["numbers for tensors", () => index.gaussianDistribution(1 as never, 2 as never), "argument"],
     ["a detached array to invert", () => preparation.invert(detached()), "detached"],
     ["a detached array as a constant", () => graph.constant({ data: detached(), shape: [4] }), "detached"],
+    ["a revoked proxy as a latent", () => model().decode([revoked([])]), "shape"],
+    ["a revoked proxy as weights", () => model().setParameters(new Map([["encoder.head.weight", revoked({})]])), "argument"],
+    ["a shape of a symbol", () => weights({ data: rows, shape: [Symbol("s")] }), "architecture"],
+    ["a name that is none", () => model().setParameters(new Map([[Symbol("s"), { data: rows }]]) as never), "argument"],
+    ["a constant of any length", () => graph.constant({ data: { length: 2 ** 53 - 1 }, shape: [2] }), "shape"],
+    ["an iterator without next", () => datasets.from({ [Symbol.iterator]: () => ({}) } as never, [4]), "argument"],
+    ["an iterator that gives numbers", () => datasets.from({ [Symbol.iterator]: () => ({ next: () => 7 }) } as never, [4]), "argument"],
     ["holes in names", () => index.standardizer({ ...named, columns: new Array<string>(2) }), "argument"],
     ["a column that is none in a CSV preparation", () => datasets.csv("x.csv", { like: { columns: [undefined] } as never }), "argument"],
     ["a class as a function", () => index.defineSchedule("x", { parse: class {} as never, value: () => graph.step() }), "argument"],
@@ -161,7 +180,7 @@ describe("values that cannot be read", () => {
   test("a schedule as plain data is checked, and a right one is taken", () => {
     const value = index.scheduledValue({ kind: "constant", value: 3 }, graph.step());
     expect([...graph.evaluate([value])[0]!]).toEqual([3]);
-    expect(() => index.scheduledValue({ kind: "linear", from: 0 }, graph.step())).toThrow(/expected to to be|expected steps to be/);
+    expect(() => index.scheduledValue({ kind: "linear", from: 0 }, graph.step())).toThrow(/expected "to" to be a finite number/);
   });
 });
 

@@ -129,6 +129,19 @@ export interface NumberBounds {
   readonly integer?: boolean;
 }
 
+/** Names of options that cannot be told from the words of a sentence: `expected "to" to be a finite number`. */
+const WORDS: ReadonlySet<string> = new Set(["to", "from"]);
+
+/** `1 number`, `3 numbers`. */
+export function numbers(count: number): string {
+  return `${count} number${count === 1 ? "" : "s"}`;
+}
+
+/** `a`, `a or b`, `a, b or c`. */
+export function eitherOf(texts: readonly string[]): string {
+  return texts.length < 2 ? texts.join() : `${texts.slice(0, -1).join(", ")} or ${texts.at(-1)}`;
+}
+
 /** Untrusted options, read one by one; {@link Fields.finish} complains about those that nobody read. */
 export class Fields {
   readonly #raw: Readonly<Record<string, unknown>>;
@@ -167,7 +180,7 @@ export class Fields {
     const found = choices.find((choice) => choice === value);
     if (found !== undefined) return found;
     const near = typeof value === "string" ? suggestion(value, choices) : "";
-    throw this.wrong(name, choices.map((choice) => `"${choice}"`).join(", "), near);
+    throw this.wrong(name, eitherOf(choices.map((choice) => `"${choice}"`)), near.trim());
   }
 
   boolean(name: string, fallback: boolean): boolean {
@@ -186,7 +199,8 @@ export class Fields {
 
   /** The error for a field, for checks that the methods above do not make. */
   wrong(name: string, expected: string, hint = "", code: "argument" | "shape" = "argument"): VaeError {
-    const parts = { code, operation: this.operation, expected: `${name} to be ${expected}`, received: describe(this.#raw[name]) };
+    const shown = WORDS.has(name) ? `"${name}"` : name;
+    const parts = { code, operation: this.operation, expected: `${shown} to be ${expected}`, received: describe(this.#raw[name]) };
     return new VaeError(hint === "" ? parts : { ...parts, hint });
   }
 
@@ -218,7 +232,9 @@ function describeBounds({ minimum, maximum, above, below, integer }: NumberBound
   const bounds = [
     minimum === undefined ? "" : `of at least ${minimum}`,
     above === undefined ? "" : `above ${above}`,
-    maximum === undefined ? "" : `${minimum === undefined && above === undefined ? "of " : ""}at most ${maximum}`,
+    maximum === undefined || maximum === Number.MAX_SAFE_INTEGER
+      ? ""
+      : `${minimum === undefined && above === undefined ? "of " : ""}at most ${maximum}`,
     below === undefined ? "" : `below ${below}`,
   ].filter((bound) => bound !== "");
   return [integer === true ? "a whole number" : "a finite number", bounds.join(" and ")].filter((part) => part !== "").join(" ");

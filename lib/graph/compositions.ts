@@ -5,26 +5,26 @@ import { toTensor } from "./leaves.js";
 import { reshape } from "./movement.js";
 import { max, type ReduceOptions, reduceCases, reducedAxes, sum } from "./reduce.js";
 import { keepingAxes } from "./shape.js";
-import { calledBy, distinct, integers, type OpCase, real } from "./table.js";
+import { calledBy, composed, distinct, integers, type OpCase, real } from "./table.js";
 import { sizeOf, type Tensor, type TensorLike } from "./tensor.js";
 import { exp, finiteMask, log, reciprocal, square } from "./unary.js";
 
 /** a > b as float32 1 or 0, and so on. */
 export function greater(a: TensorLike, b: TensorLike): Tensor;
 export function greater(a: TensorLike, b: TensorLike, ...surplus: unknown[]): Tensor {
-  return calledBy(greater, surplus, () => less(b, a));
+  return composed(greater, surplus, () => less(b, a));
 }
 
 /** 1 where a ≥ b, else 0. */
 export function greaterEqual(a: TensorLike, b: TensorLike): Tensor;
 export function greaterEqual(a: TensorLike, b: TensorLike, ...surplus: unknown[]): Tensor {
-  return calledBy(greaterEqual, surplus, () => lessEqual(b, a));
+  return composed(greaterEqual, surplus, () => lessEqual(b, a));
 }
 
 /** 1 where a ≠ b, else 0. */
 export function notEqual(a: TensorLike, b: TensorLike): Tensor;
 export function notEqual(a: TensorLike, b: TensorLike, ...surplus: unknown[]): Tensor {
-  return calledBy(notEqual, surplus, () => subtract(1, equal(a, b)));
+  return composed(notEqual, surplus, () => subtract(1, equal(a, b)));
 }
 
 /**
@@ -33,7 +33,7 @@ export function notEqual(a: TensorLike, b: TensorLike, ...surplus: unknown[]): T
  */
 export function clamp(x: TensorLike, low: TensorLike, high: TensorLike): Tensor;
 export function clamp(x: TensorLike, low: TensorLike, high: TensorLike, ...surplus: unknown[]): Tensor {
-  return calledBy(clamp, surplus, () => {
+  return composed(clamp, surplus, () => {
     if (typeof low === "number" && typeof high === "number" && !(low <= high)) {
       throw new VaeError({ code: "argument", operation: "clamp", expected: "low <= high", received: `${low} and ${high}` });
     }
@@ -56,7 +56,7 @@ const LARGEST_REPEATED_POWER = 64;
  */
 export function power(x: TensorLike, y: TensorLike): Tensor;
 export function power(x: TensorLike, y: TensorLike, ...surplus: unknown[]): Tensor {
-  return calledBy(power, surplus, () => {
+  return composed(power, surplus, () => {
     if (typeof y === "number" && Number.isInteger(y) && Math.abs(y) <= LARGEST_REPEATED_POWER) {
       return repeatedProduct(toTensor("power", x), y);
     }

@@ -1,5 +1,6 @@
 import { describe, VaeError } from "../errors.js";
-import { checkAttached, checkOptions } from "./arguments.js";
+import { checkAttached, checkOptions, numbers } from "./arguments.js";
+import { isArrayLike } from "./kinds.js";
 import { calledBy, checkWhole, makeNode, type None, notDifferentiable, type OpRow, type Plain, type Rows } from "./table.js";
 import { checkShape, checkTable, type DType, isTensor, type Shape, showShape, sizeOf, type Tensor, type TensorLike } from "./tensor.js";
 
@@ -36,12 +37,22 @@ function fed<Name extends "input" | "state">(name: Name): OpRow<Name, None, { re
   };
 }
 
+function otherLength(shape: Shape, length: number): VaeError {
+  const expected = `${numbers(sizeOf(shape))} for shape ${showShape(shape)}`;
+  return new VaeError({ code: "shape", operation: "constant", expected, received: numbers(length) });
+}
+
 /** The type that a leaf is asked to have, checked. */
 function asked(operation: string, requested: { readonly shape: Shape; readonly dtype: DType } | undefined) {
   const type = requested ?? { shape: [], dtype: "float32" };
   checkShape(operation, type.shape);
   if (!dtypes.includes(type.dtype)) {
-    throw new VaeError({ code: "dtype", operation, expected: dtypes.join(", "), received: describe(type.dtype) });
+    throw new VaeError({
+      code: "dtype",
+      operation,
+      expected: 'the dtype to be "float32", "int32" or "uint8"',
+      received: describe(type.dtype),
+    });
   }
   return type;
 }
@@ -56,12 +67,7 @@ export const leafRows: Rows<LeafSignatures> = {
       const type = asked("constant", requested);
       const length = "value" in attributes ? 1 : attributes.data.length;
       if (length !== sizeOf(type.shape)) {
-        throw new VaeError({
-          code: "shape",
-          operation: "constant",
-          expected: `${sizeOf(type.shape)} numbers for shape ${showShape(type.shape)}`,
-          received: String(length),
-        });
+        throw otherLength(type.shape, length);
       }
       return type;
     },
@@ -117,8 +123,11 @@ export function constant(value: number | { readonly data: ArrayLike<number>; rea
     if (typeof value === "number") return makeNode(leafRows.constant, [], { value }, { shape: [], dtype: "float32" });
     const { data, shape } = checkOptions("constant", value, ["data", "shape"]);
     if (ArrayBuffer.isView(data)) checkAttached("constant", data);
+    checkShape("constant", shape);
+    // The length first: what is like an array may say that it is of any.
     checkTable("constant", "its data", data?.length);
-    if (typeof data !== "object" || data === null || !Array.from(data).every((number) => typeof number === "number")) {
+    if (isArrayLike(data) && data.length !== sizeOf(shape)) throw otherLength(shape, data.length);
+    if (!isArrayLike(data) || !Array.from(data).every((number) => typeof number === "number")) {
       throw new VaeError({ code: "argument", operation: "constant", expected: "data to be an array of numbers", received: describe(data) });
     }
     return makeNode(leafRows.constant, [], { data: Object.freeze(Array.from(data)) }, { shape, dtype: "float32" });

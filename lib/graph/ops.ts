@@ -41,7 +41,7 @@ const rows: { readonly [Name in OpName]: OpRow } = ops;
 /** The row of an op, by name; VaeError `"argument"` for a name that the table lacks. */
 export function rowOf(op: string): OpRow {
   if (typeof op !== "string" || !Object.hasOwn(rows, op)) {
-    throw new VaeError({ code: "argument", operation: "graph", expected: 'the name of an op, such as "add"', received: describe(op) });
+    throw new VaeError({ code: "argument", operation: "rowOf", expected: 'the name of an op, such as "add"', received: describe(op) });
   }
   return rows[op as OpName];
 }

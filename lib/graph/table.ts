@@ -123,9 +123,27 @@ export function calledBy<Result>(caller: (...inputs: never[]) => unknown, surplu
     if (!isCallback(surplus)) noMore(caller.name, surplus);
     return body();
   } catch (error) {
-    if (error instanceof VaeError) Error.captureStackTrace(error, caller);
-    throw error;
+    if (!(error instanceof VaeError)) throw error;
+    const named = error.named(publicName(error.operation));
+    Error.captureStackTrace(named, caller);
+    throw named;
   }
+}
+
+/** `lessEqual` for the op `less_equal`: a function is known by its name, not by its op's. */
+function publicName(operation: string): string {
+  return /^\w+$/.test(operation) ? operation.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase()) : operation;
+}
+
+/** The same for a function that is made of others: their errors bear its name, with which the user called them. */
+export function composed<Result>(caller: (...inputs: never[]) => unknown, surplus: readonly unknown[], body: () => Result): Result {
+  return calledBy(caller, surplus, () => {
+    try {
+      return body();
+    } catch (error) {
+      throw error instanceof VaeError ? error.named(caller.name) : error;
+    }
+  });
 }
 
 /** `float32 [128, 20]`, as it stands in messages. */

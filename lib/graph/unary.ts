@@ -243,3 +243,5 @@ export function finiteMask(x: TensorLike): Tensor;
 export function finiteMask(x: TensorLike, ...surplus: unknown[]): Tensor {
   return unary(finiteMask, "is_finite", x, surplus);
 }
+// Messages call a function by its name, and this one is known by another: isFinite is a global of the language.
+Object.defineProperty(finiteMask, "name", { value: "isFinite" });

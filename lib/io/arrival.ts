@@ -51,8 +51,7 @@ export async function readBatches(
       stop.throwIfStopped();
       const promised = arriving.next();
       const result = isPromise(promised) ? await stop.during(promised) : promised;
-      if (typeof result !== "object" || result === null) throw noResult(result, operation);
-      const { done, value } = result as IteratorResult<unknown>;
+      const { done, value } = resultOf(result, operation);
       if (done === true) {
         ended = true;
         collector.end();
@@ -71,11 +70,23 @@ export async function readBatches(
 
 /** The same for what is there at once, in one turn. */
 export function readBatchesAtOnce(source: Iterable<unknown>, collector: RowCollector): void {
-  const iterator = iteratorOf(source, collector.operation) as Iterator<unknown>;
-  using _ = new Lock(iterator, collector.operation);
-  // A loop over the iterator and not over the source, which would make another one; it closes the iterator when it is left.
-  for (const batch of { [Symbol.iterator]: () => iterator }) collector.add(batch);
-  collector.end();
+  const { operation } = collector;
+  const iterator = iteratorOf(source, operation);
+  using _ = new Lock(iterator, operation);
+  let ended = false;
+  try {
+    for (;;) {
+      const { done, value } = resultOf(iterator.next(), operation);
+      ended = done === true;
+      if (ended) {
+        collector.end();
+        return;
+      }
+      collector.add(value);
+    }
+  } finally {
+    if (!ended) quietly(() => iterator.return?.());
+  }
 }
 
 /** True for an iterable or async iterable of batches: rows that are not all there yet. */
@@ -101,23 +112,13 @@ function open(source: Iterable<unknown> | AsyncIterable<unknown>, operation: str
     const reader = lockStream(source as ReadableStream, operation);
     return { owner: reader, next: () => reader.read(), close: () => quietly(() => reader.cancel()) };
   }
-  const iterator = iteratorOf(source, operation) as Partial<Record<"next" | "return", () => unknown>>;
-  if (!isFunction(iterator?.next)) {
-    letGo(iterator);
-    throw new VaeError({
-      code: "argument",
-      operation,
-      expected: "an iterator with a method next",
-      received: describe(iterator),
-      ...(isPromise(iterator) ? { hint: "[Symbol.asyncIterator] must not be async itself: write async *[Symbol.asyncIterator]()" } : {}),
-    });
-  }
+  const iterator = iteratorOf(source, operation);
   // Node's streams let go at once when they are destroyed, and not before the chunk in progress when their iterator returns.
   const { destroy, pipe } = source as { destroy?: unknown; pipe?: unknown };
   const isStream = typeof destroy === "function" && typeof pipe === "function";
   return {
     owner: isStream ? source : iterator,
-    next: () => iterator.next!(),
+    next: () => iterator.next(),
     close: () => {
       if (isStream) quietly(() => destroy.call(source));
       quietly(() => iterator.return?.());
@@ -125,8 +126,28 @@ function open(source: Iterable<unknown> | AsyncIterable<unknown>, operation: str
   };
 }
 
-/** What the source makes to be read by, unchecked. What its method throws is passed on, but for what a proxy cannot do. */
-function iteratorOf(source: Iterable<unknown> | AsyncIterable<unknown>, operation: string): unknown {
+/** What an iterator of either kind can do. */
+interface Stepping {
+  next(): unknown;
+  return?(): unknown;
+}
+
+/** The iterator that the source makes. What its method throws is passed on, but for what a proxy cannot do. */
+function iteratorOf(source: Iterable<unknown> | AsyncIterable<unknown>, operation: string): Stepping {
+  const iterator = madeBy(source, operation) as Stepping | null | undefined;
+  const isObject = typeof iterator === "object" && iterator !== null && isReadable(iterator);
+  if (isObject && isFunction(iterator.next)) return iterator;
+  letGo(iterator);
+  throw new VaeError({
+    code: "argument",
+    operation,
+    expected: "an iterator with a method next",
+    received: describe(iterator),
+    ...(isPromise(iterator) ? { hint: "[Symbol.asyncIterator] must not be async itself: write async *[Symbol.asyncIterator]()" } : {}),
+  });
+}
+
+function madeBy(source: Iterable<unknown> | AsyncIterable<unknown>, operation: string): unknown {
   try {
     return isIterable(source) ? source[Symbol.iterator]() : source[Symbol.asyncIterator]();
   } catch (cause) {
@@ -165,9 +186,10 @@ function quietly(cleanUp: () => unknown): void {
   }
 }
 
-function noResult(result: unknown, operation: string): VaeError {
-  const expected = "next of the source to give { value, done }";
-  return new VaeError({ code: "argument", operation, expected, received: describe(result) });
+function resultOf(result: unknown, operation: string): IteratorResult<unknown> {
+  if (typeof result === "object" && result !== null && isReadable(result)) return result as IteratorResult<unknown>;
+  const expected = "next() of the source to give an object { value, done }";
+  throw new VaeError({ code: "argument", operation, expected, received: describe(result) });
 }
 
 function beingRead(operation: string, cause?: unknown): VaeError {

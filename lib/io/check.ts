@@ -78,7 +78,7 @@ function refuse(dataset: Dataset, index: number, range: ValueRange | undefined, 
     expected,
     received: String(value),
     hint: !Number.isFinite(value)
-      ? "remove or fill in missing values before training"
+      ? "remove or fill in missing and infinite values"
       : 'scale the data (bytes in a Uint8Array are scaled for you), or use likelihood: "gaussian"',
   });
 }

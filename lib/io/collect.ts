@@ -131,7 +131,7 @@ export class RowCollector {
         operation: this.operation,
         problem: `${where} has the wrong length`,
         expected: `${this.size} values, for rows of shape ${showShape(this.shape)}`,
-        received: nested ? `${row.length} nested arrays` : `${row.length} values`,
+        received: nested ? `${row.length} nested array${row.length === 1 ? "" : "s"}` : `${row.length} values`,
         ...(nested ? { hint: "flatten each row: row.flat(Infinity)" } : {}),
         ...(batched ? { hint: "an array holds rows; for batches pass an iterator: batches.values()" } : {}),
       });

@@ -132,7 +132,12 @@ export function isDataset(value: unknown): value is Dataset {
  */
 export function checkDataset(dataset: Dataset, operation: string): void {
   if (typeof dataset !== "object" || dataset === null || !isReadable(dataset) || !isDataset(dataset)) {
-    throw new VaeError({ code: "argument", operation, expected: "a Dataset, as datasets.* load it", received: describe(dataset) });
+    throw new VaeError({
+      code: "argument",
+      operation,
+      expected: "a Dataset, such as datasets.csv or datasets.from gives",
+      received: describe(dataset),
+    });
   }
   const { data, rows, shape, labels, bytes, name = UNNAMED } = dataset;
   if (typeof name !== "string") {
@@ -141,13 +146,23 @@ export function checkDataset(dataset: Dataset, operation: string): void {
   if (!(isFloat32Array(data) || isUint8Array(data))) throw notValues(data, `the data of ${name}`, operation);
   checkAttached(operation, data, name);
   if (shapeInstead(shape) !== undefined) {
-    throw new VaeError({ code: "shape", operation, expected: `the shape of rows in ${name}`, received: describe(shape) });
+    throw new VaeError({
+      code: "shape",
+      operation,
+      expected: `the shape of rows in ${name} to be ${shapeInstead(shape)}`,
+      received: describe(shape),
+    });
   }
   if (labels !== undefined && !isInt32Array(labels)) {
     throw new VaeError({ code: "argument", operation, expected: `the labels of ${name} as an Int32Array`, received: describe(labels) });
   }
   if (!Number.isSafeInteger(rows) || rows < 0) {
-    throw new VaeError({ code: "argument", operation, expected: `the number of rows in ${name}`, received: describe(rows) });
+    throw new VaeError({
+      code: "argument",
+      operation,
+      expected: `rows of ${name} to be a whole number of at least 0`,
+      received: describe(rows),
+    });
   }
   checkNames(operation, dataset.columns, `names of the values of a row of ${name}`, sizeOf(shape));
   checkNames(operation, dataset.labelNames, `names of the classes of ${name}`);

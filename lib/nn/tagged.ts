@@ -17,6 +17,9 @@ export interface Behaviour {
   parse(options: Fields): Tagged;
 }
 
+/** Characters of a kind's name: hints list them all. */
+const LONGEST_KIND = 64;
+
 /** How deep values may nest: layers in layers, schedules in schedules. */
 const DEEPEST = 64;
 
@@ -82,8 +85,9 @@ export class Registry<B extends Behaviour> {
   define(kind: string, behaviour: B, surplus: readonly unknown[] = []): void {
     const operation = `define ${this.family}`;
     noMore(operation, surplus);
-    if (typeof kind !== "string" || kind === "") {
-      throw new VaeError({ code: "argument", operation, expected: "the kind's name, a string", received: describe(kind) });
+    if (typeof kind !== "string" || kind === "" || kind.length > LONGEST_KIND) {
+      const length = kind === "" || typeof kind !== "string" ? "" : ` of at most ${LONGEST_KIND} characters`;
+      throw new VaeError({ code: "argument", operation, expected: `the kind's name, a string${length}`, received: describe(kind) });
     }
     if (this.#builtIn.has(kind)) {
       throw new VaeError({
@@ -156,7 +160,7 @@ export class Registry<B extends Behaviour> {
         operation,
         expected: `${withArticle(this.family)}: a kind's name or a value with a "kind"`,
         received: describe(value),
-        hint: `kinds: ${this.kinds().join(", ")}`,
+        hint: `kinds: ${this.#listed()}`,
       });
     }
     const behaviour = this.#behaviours.get(kind);
@@ -191,6 +195,13 @@ export class Registry<B extends Behaviour> {
     return [...this.#behaviours.keys()];
   }
 
+  /** The kinds for a hint, those in quotes that could not be told from the sentence. */
+  #listed(): string {
+    return this.kinds()
+      .map((kind) => (/^[\w.:/-]+$/.test(kind) ? kind : describe(kind)))
+      .join(", ");
+  }
+
   /** What a behaviour's `parse` gave, as a frozen value of its kind. */
   #checked(parsed: unknown, kind: string, operation: string): Tagged {
     letGo(parsed);
@@ -210,7 +221,7 @@ export class Registry<B extends Behaviour> {
       code: "argument",
       operation,
       problem: `unknown ${this.family} kind ${describe(kind)}`,
-      hint: `${suggestion(kind, this.kinds())}kinds: ${this.kinds().join(", ")}`,
+      hint: `${suggestion(kind, this.kinds())}kinds: ${this.#listed()}`,
     });
   }
 }

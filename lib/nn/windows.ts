@@ -25,8 +25,8 @@ export function parseSizes(options: Fields, name: string, axes: AxisCount, fallb
     const [height, width] = value as readonly [number, number];
     return height === width ? height : [height, width];
   }
-  const nearest =
-    typeof value === "number" && Number.isFinite(value) ? `the nearest valid choice is ${Math.max(1, Math.round(value))}` : "";
+  const isNear = typeof value === "number" && Math.abs(value) <= Number.MAX_SAFE_INTEGER;
+  const nearest = isNear ? `the nearest valid choice is ${Math.max(1, Math.round(value))}` : "";
   throw options.wrong(name, `a whole number of at least 1${axes === 1 ? "" : ", or [vertical, horizontal]"}`, nearest);
 }
 

@@ -1,6 +1,6 @@
 import { describe, VaeError } from "../errors.js";
-import { checkAttached, listOf } from "../graph/arguments.js";
-import { isArray, isFloat32Array, isInt32Array, isReadable, isUint8Array } from "../graph/kinds.js";
+import { checkAttached, listOf, numbers } from "../graph/arguments.js";
+import { isArray, isArrayLike, isFloat32Array, isInt32Array, isReadable, isUint8Array } from "../graph/kinds.js";
 import { checkShape, isTensor, type Shape, showShape, sizeOf } from "../graph/tensor.js";
 import type { HostArray } from "../runtime/native.js";
 
@@ -31,7 +31,7 @@ export function ndarray(data: readonly number[], shape?: Shape): NdArray;
 export function ndarray<Data extends HostArray>(data: Data, shape?: Shape): NdArray<Data>;
 export function ndarray(data: HostArray | readonly number[], shape?: Shape): NdArray<HostArray> {
   const array = isArray(data) ? Float32Array.from(listOf("ndarray", data, "an array of numbers", isNumber)) : (data as HostArray);
-  checkArray("ndarray", array, shape ?? [Math.max(1, array?.length ?? 0)]);
+  checkArray("ndarray", array, shape ?? [Math.max(1, isArrayLike(array) ? array.length : 0)]);
   return Object.freeze({ data: array, shape: Object.freeze([...(shape ?? [array.length])]) });
 }
 
@@ -81,7 +81,7 @@ function checkArray(operation: string, data: unknown, shape: Shape): void {
   throw new VaeError({
     code: "shape",
     operation,
-    expected: `${sizeOf(shape)} numbers for shape ${showShape(shape)}`,
-    received: String(data.length),
+    expected: `${numbers(sizeOf(shape))} for shape ${showShape(shape)}`,
+    received: numbers(data.length),
   });
 }

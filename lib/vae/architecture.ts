@@ -1,8 +1,8 @@
 import { describe, VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
 import { greatest } from "../graph/extremes.js";
-import { type Shape, sizeOf } from "../graph/index.js";
-import { isArray, isMap, letGo, typedArrayName } from "../graph/kinds.js";
+import { type Shape, sameShape, sizeOf } from "../graph/index.js";
+import { isArray, isMap, isReadable, letGo, typedArrayName } from "../graph/kinds.js";
 import { shapeInstead } from "../graph/tensor.js";
 import { type NamedParameter, nameParameters, type Stack, stackLayers } from "../nn/index.js";
 import type { VaeConfig } from "./config.js";
@@ -87,7 +87,10 @@ export function checkParameters(
     });
   if (!isMap(received)) throw misshapen("a Map from names to { data: Float32Array }", received);
   for (const [name, tensor] of received) {
-    const data: unknown = tensor?.data;
+    if (typeof name !== "string") throw misshapen("names of parameters as texts", name);
+    if (typeof tensor !== "object" || tensor === null || !isReadable(tensor))
+      throw misshapen(`"${name}" as { data: Float32Array }`, tensor);
+    const data: unknown = tensor.data;
     const isNumbers = isArray(data) ? Array.from(data).every((value) => typeof value === "number") : typedArrayName(data) !== undefined;
     if (!isNumbers) throw misshapen(`"${name}" as { data: Float32Array }`, tensor);
     if (ArrayBuffer.isView(data)) checkAttached(operation, data, `"${name}"`);
@@ -99,7 +102,7 @@ export function checkParameters(
     if (tensor.data.length !== elements) {
       throw wrong(`"${name}" has another size`, `${elements} values, [${shape.join(", ")}]`, `${tensor.data.length} values`);
     }
-    if (tensor.shape !== undefined && String(tensor.shape) !== String(shape)) {
+    if (tensor.shape !== undefined && !(isArray(tensor.shape) && sameShape(tensor.shape, shape))) {
       throw wrong(`"${name}" has another shape`, describe(shape), describe(tensor.shape));
     }
   }

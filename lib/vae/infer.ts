@@ -3,7 +3,7 @@
 
 import { describe, VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
-import { isArray, isFloat32Array } from "../graph/kinds.js";
+import { isArray, isArrayLike, isFloat32Array } from "../graph/kinds.js";
 import { checkValues } from "../io/check.js";
 import type { DataSource, Dataset } from "../io/dataset.js";
 import type { DataNames } from "../io/names.js";
@@ -233,10 +233,10 @@ function latentRows(latents: Latents, latent: number): Float32Array {
 function rowsToArray(rows: readonly ArrayLike<number>[], latent: number): Float32Array {
   const flat = new Float32Array(rows.length * latent);
   // Not forEach(), which passes over the holes of a sparse array.
-  for (const [index, row] of rows.entries()) {
+  for (const [index, row] of rows.entries() as Iterable<[number, unknown]>) {
     if (ArrayBuffer.isView(row)) checkAttached("decode", row, `the latent at index ${index}`);
-    if (typeof row !== "object" || row === null || row.length !== latent) {
-      const received = Number.isSafeInteger(row?.length) ? `${row.length} values at index ${index}` : `${describe(row)} at index ${index}`;
+    if (!isArrayLike(row) || row.length !== latent) {
+      const received = isArrayLike(row) ? `${row.length} values at index ${index}` : `${describe(row)} at index ${index}`;
       throw new VaeError({ code: "shape", operation: "decode", expected: `latents of ${latent} numbers`, received });
     }
     // What is no array of floats may hold anything, which set() would make numbers of: "1", null.
@@ -245,7 +245,7 @@ function rowsToArray(rows: readonly ArrayLike<number>[], latent: number): Float3
       const received = `${describe(row[other])} in the latent at index ${index}`;
       throw new VaeError({ code: "argument", operation: "decode", expected: "latents of numbers", received });
     }
-    flat.set(row, index * latent);
+    flat.set(row as ArrayLike<number>, index * latent);
   }
   return flat;
 }

@@ -39,7 +39,7 @@ export function tensorOf(asked: Asked, value: unknown, shape: Shape): Tensor {
 
 /** Contributions for every row, `[rows, k]` with any k. */
 export function contributionsOf(asked: Asked, value: unknown, rows: number): Tensor {
-  const expected = `a float32 tensor [${rows}, k], contributions whose sum over k is meant`;
+  const expected = `a float32 tensor [${rows}, k], contributions that are summed over k`;
   if (!isTensor(value)) throw wrong(asked, "argument", expected, value);
   if (value.dtype !== "float32") throw wrong(asked, "dtype", expected, value, "cast(x) makes float32");
   if (value.shape.length === 2 && value.shape[0] === rows) return value;
