@@ -1,6 +1,7 @@
 import { VaeError } from "./errors.js";
 import { noMore, notOptions, signalOption } from "./graph/arguments.js";
 import { withMemoryErrors } from "./graph/bytes.js";
+import { isMap, isReadable } from "./graph/kinds.js";
 import type { Shape } from "./graph/tensor.js";
 import type { DataSource } from "./io/dataset.js";
 import type { DataNames } from "./io/names.js";
@@ -269,8 +270,9 @@ export class Vae implements AsyncDisposable, Disposable {
   ): Promise<void> {
     noMore("setParameters", surplus);
     const { architecture } = this.#model;
-    checkParameters(architecture, values, "setParameters");
-    const copies = new Map([...values].map(([name, { data }]) => [name, { data: Float32Array.from(data) }]));
+    const given = isMap(values) ? new Map([...values].map(([name, value]) => [name, partsOf(value)])) : values;
+    checkParameters(architecture, given, "setParameters");
+    const copies = new Map([...given].map(([name, { data }]) => [name, { data: Float32Array.from(data) }]));
     checkWeights(architecture, copies, "setParameters");
     await this.#model.weights.write(copies, "setParameters");
   }
@@ -351,6 +353,13 @@ export async function load(path: string | URL, options: PlacementOptions = {}, .
   const model = new Vae(architecture, new Weights(architecture, placement, tensors), state, names);
   model.preparation = preparation;
   return model;
+}
+
+/** Reads a caller's weights once, so that what is checked is what is used, whatever their getters say the next time. */
+function partsOf<Value extends { readonly data: Float32Array; readonly shape?: Shape }>(value: Value): Value {
+  if (typeof value !== "object" || value === null || !isReadable(value)) return value;
+  const { data, shape } = value;
+  return { data, ...(shape === undefined ? {} : { shape }) } as Value;
 }
 
 const placementOptions = ["device", "threads", "tier", "precision"] as const;
