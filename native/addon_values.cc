@@ -116,8 +116,12 @@ NewArray new_array(napi_env env, const char* constructor_name, napi_typedarray_t
   if (napi_get_global(env, &global) != napi_ok ||
       napi_get_named_property(env, global, constructor_name, &constructor) != napi_ok ||
       napi_create_double(env, static_cast<double>(elements), &length) != napi_ok ||
-      napi_new_instance(env, constructor, 1, &length, &array.value) != napi_ok)
-    throw failure("memory", Napi::Error::New(env).Message()); // which takes the exception out of the environment
+      napi_new_instance(env, constructor, 1, &length, &array.value) != napi_ok) {
+    bool thrown = false; // by the constructor; else there is none
+    napi_is_exception_pending(env, &thrown);
+    throw failure(thrown ? "memory" : "native",
+                  Napi::Error::New(env).Message()); // which takes the exception out of the environment
+  }
   if (napi_get_typedarray_info(env, array.value, &got_type, &got, &array.data, nullptr, nullptr) != napi_ok ||
       got_type != type || got != elements)
     throw failure("native", "the global constructor has been replaced");
