@@ -1,7 +1,7 @@
 import { VaeError } from "./errors.js";
 import { noMore, notOptions, signalOption } from "./graph/arguments.js";
 import { withMemoryErrors } from "./graph/bytes.js";
-import { isMap, isReadable } from "./graph/kinds.js";
+import { isMap } from "./graph/kinds.js";
 import type { Shape } from "./graph/tensor.js";
 import type { DataSource } from "./io/dataset.js";
 import type { DataNames } from "./io/names.js";
@@ -357,8 +357,8 @@ export async function load(path: string | URL, options: PlacementOptions = {}, .
 
 /** Reads a caller's weights once, so that what is checked is what is used, whatever their getters say the next time. */
 function partsOf<Value extends { readonly data: Float32Array; readonly shape?: Shape }>(value: Value): Value {
-  if (typeof value !== "object" || value === null || !isReadable(value)) return value;
-  const { data, shape } = value;
+  if (!isRecord(value)) return value; // refused as it is, by what checks it
+  const { data, shape } = value as Value;
   return { data, ...(shape === undefined ? {} : { shape }) } as Value;
 }
 
