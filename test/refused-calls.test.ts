@@ -147,6 +147,7 @@ describe("values that cannot be read", () => {
   const calls: readonly [name: string, call: () => unknown, code: string][] = [
     ["a revoked proxy as rows", () => datasets.from(revoked({}), [4]), "argument"],
     ["a typed array behind a proxy as rows", () => datasets.from(new Proxy(rows, {}), [4]), "argument"],
+    ["an object that inherits from a typed array as rows", () => datasets.from(Object.create(rows), [4]), "argument"],
     ["a typed array behind a proxy as indices", () => index.subset(named, new Proxy(rows, {})), "argument"],
     ["a revoked proxy as indices", () => index.subset(named, revoked([])), "argument"],
     ["a revoked proxy as names", () => index.standardizer({ ...named, labelNames: revoked([]) }), "argument"],

@@ -151,13 +151,14 @@ function madeBy(source: Iterable<unknown> | AsyncIterable<unknown>, operation: s
   try {
     return isIterable(source) ? source[Symbol.iterator]() : source[Symbol.asyncIterator]();
   } catch (cause) {
-    if (!types.isProxy(source)) throw cause;
+    // A typed array behind a proxy, and an object that inherits from one, cannot be iterated.
+    if (!types.isProxy(source) && !("BYTES_PER_ELEMENT" in source)) throw cause;
     throw new VaeError({
       code: "argument",
       operation,
       expected: "an iterable",
-      received: "a proxy that cannot be iterated",
-      hint: "hand over the array or iterable that the proxy stands for",
+      received: "an object that cannot be iterated",
+      hint: "hand over the array itself, not a proxy of it or an object made from it",
       cause,
     });
   }

@@ -158,7 +158,7 @@ async function iterate(steps, choose) {
     () => Promise.all([steps.next(), steps.next(), steps.return()]),
     async () => {
       await steps.next(choose.of(zoo)());
-      await steps.return(choose.of(zoo)());
+      await steps.return();
       await steps.next();
     },
     async () => undefined, // never entered
