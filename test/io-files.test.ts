@@ -429,6 +429,8 @@ describe("only regular files are read", () => {
   test("a file that claims to be larger than memory is not asked for", async () => {
     writeFileSync(at("holes.npy"), "");
     truncateSync(at("holes.npy"), 2 ** 43);
-    expect((await failure("memory", () => datasets.npy(at("holes.npy")))).message).toMatch(/needs .* of the file's bytes; .* are available/);
+    expect((await failure("memory", () => datasets.npy(at("holes.npy")))).message).toMatch(
+      /needs .* of the file's bytes; .* are available/,
+    );
   });
 });

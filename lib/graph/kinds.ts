@@ -69,6 +69,11 @@ export function isArrayLike(value: unknown): value is ArrayLike<unknown> {
   }
 }
 
+/** What may be an object to read from: itself, or an object without properties in the place of anything else. */
+export function propertiesOf(value: unknown): object {
+  return typeof value === "object" && value !== null && isReadable(value) ? value : {};
+}
+
 /** True for a `Map`, of which `Map.prototype.has` reads the internal slot. */
 export function isMap(value: unknown): value is ReadonlyMap<unknown, unknown> {
   try {

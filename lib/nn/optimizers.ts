@@ -20,7 +20,7 @@ import {
   type Tensor,
   type TensorLike,
 } from "../graph/index.js";
-import { isArray, letGo } from "../graph/kinds.js";
+import { isArray, letGo, propertiesOf } from "../graph/kinds.js";
 import { parseScheduled, type Schedule, scheduledValue } from "./schedules.js";
 import { type Behaviour, Registry, type Tagged } from "./tagged.js";
 
@@ -111,7 +111,8 @@ export function optimizerUpdates(
   return gradients.flatMap(({ name, parameter, gradient }) => {
     const slots = Object.fromEntries(names.map((slotName) => [slotName, slot(name, slotName, parameter.shape)]));
     const result: unknown = next(parameter, scale === undefined ? gradient : multiply(gradient, scale), slots);
-    const { parameter: moved, slots: kept = {} } = Object(result) as OptimizerStep;
+    const { parameter: moved, slots: given } = propertiesOf(result) as unknown as OptimizerStep;
+    const kept = { ...propertiesOf(given) } as OptimizerStep["slots"]; // read once
     for (const [what, value] of [["parameter", moved] as const, ...names.map((slotName) => [slotName, kept[slotName]] as const)]) {
       if (isTensor(value) && value.dtype === "float32" && sameShape(value.shape, parameter.shape)) continue;
       throw wrongResult(optimizer, `the next ${what} of "${name}", a tensor ${showShape(parameter.shape)}`, value ?? result);

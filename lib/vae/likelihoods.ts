@@ -1,6 +1,6 @@
 import { describe, VaeError } from "../errors.js";
 import { add, exp, greaterEqual, less, multiply, type Shape, sigmoid, softplus, square, subtract, type Tensor } from "../graph/index.js";
-import { letGo } from "../graph/kinds.js";
+import { letGo, propertiesOf } from "../graph/kinds.js";
 import {
   type Behaviour,
   type Fields,
@@ -52,7 +52,7 @@ export const likelihoods = new Registry<LikelihoodBehaviour>(
 export function rangeOf(likelihood: Likelihood): { readonly low: number; readonly high: number } | undefined {
   const range: unknown = likelihoods.of(likelihood).range?.(likelihood);
   if (range === undefined) return undefined;
-  const { low, high } = Object(range) as Partial<Record<string, unknown>>;
+  const { low, high } = propertiesOf(range) as Partial<Record<string, unknown>>;
   if (typeof low === "number" && typeof high === "number" && low <= high) return { low, high };
   letGo(range);
   throw new VaeError({

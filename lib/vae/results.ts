@@ -2,7 +2,7 @@
 // rather than by whatever op meets it first.
 import { describe, VaeError } from "../errors.js";
 import { isTensor, type Shape, sameShape, showShape, type Tensor } from "../graph/index.js";
-import { isPromise, letGo } from "../graph/kinds.js";
+import { isPromise, isReadable, letGo, propertiesOf } from "../graph/kinds.js";
 import type { Tagged } from "../nn/index.js";
 import type { LatentDistribution } from "./posteriors.js";
 
@@ -50,7 +50,7 @@ export function contributionsOf(asked: Asked, value: unknown, rows: number): Ten
 /** A posterior's distribution, whose own functions are looked at when they are called. */
 export function distributionOf(part: Tagged, value: unknown, rows: number, latent: number): LatentDistribution {
   const family = "posterior";
-  const { mean, standardDeviation, sample, logDensity } = Object(value) as LatentDistribution;
+  const { mean, standardDeviation, sample, logDensity } = propertiesOf(value) as Partial<LatentDistribution>;
   if (typeof sample !== "function" || typeof logDensity !== "function") {
     const expected = "an object of family, mean, standardDeviation, sample and logDensity";
     throw wrong({ family, part, method: "distribution" }, "argument", expected, value);
@@ -59,7 +59,9 @@ export function distributionOf(part: Tagged, value: unknown, rows: number, laten
   const asked = (method: string): Asked => ({ family, part, method });
   tensorOf(asked("distribution().mean"), mean, shape);
   tensorOf(asked("distribution().standardDeviation"), standardDeviation, shape);
-  const checked: Pick<LatentDistribution, "sample" | "logDensity"> = {
+  const checked: Omit<LatentDistribution, "family"> = {
+    mean: mean!, // what was looked at, whatever a getter gives the next time
+    standardDeviation: standardDeviation!,
     sample: (noise) => tensorOf(asked("distribution().sample"), sample.call(value, noise), shape),
     logDensity: (z) => contributionsOf(asked("distribution().logDensity"), logDensity.call(value, z), rows),
   };
@@ -70,16 +72,18 @@ export function distributionOf(part: Tagged, value: unknown, rows: number, laten
 /** An objective's terms: scalars by name, of which one is the loss. */
 export function termsOf(part: Tagged, value: unknown): { readonly loss: Tensor } & Readonly<Record<string, Tensor>> {
   const asked: Asked = { family: "objective", part, method: "terms" };
-  if (typeof value !== "object" || value === null || isPromise(value) || isTensor(value)) {
+  if (typeof value !== "object" || value === null || !isReadable(value) || isPromise(value) || isTensor(value)) {
     throw wrong(asked, "argument", "an object of scalar tensors, { loss, … }", value);
   }
-  if (!("loss" in value)) throw wrong(asked, "argument", "a scalar tensor `loss`", value);
-  for (const [name, term] of Object.entries(value)) {
+  // Read once: getters may give something else the next time.
+  const terms: Readonly<Record<string, unknown>> = { ...value };
+  if (!("loss" in terms)) throw wrong(asked, "argument", "a scalar tensor `loss`", value);
+  for (const [name, term] of Object.entries(terms)) {
     const expected = `a scalar float32 tensor as "${name}"`;
     if (!isTensor(term))
       throw wrong(asked, "argument", expected, term, typeof term === "number" ? `constant(${term}) makes one` : undefined);
     if (term.dtype !== "float32") throw wrong(asked, "dtype", expected, term, "cast(x) makes float32");
     if (term.shape.length > 0) throw wrong(asked, "shape", expected, term, "take the mean over the batch: mean(x)");
   }
-  return value as { readonly loss: Tensor };
+  return terms as { readonly loss: Tensor };
 }
