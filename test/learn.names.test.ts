@@ -202,7 +202,7 @@ test("the command line matches columns by name, writes them, and writes classes 
   for (const args of [["evaluate", trained], resumed]) {
     const { code, stderr } = await run([...args, "--data", wrong, ...(args === resumed ? [] : ["--label", "state"])]);
     expect(code).toBe(1);
-    expect(stderr).toMatch(/no column "pressure"[^]*did you mean "presure"/);
+    expect(stderr).toMatch(/no column "pressure"[\s\S]*did you mean "presure"/);
   }
   expect((await run([...resumed, "--data", other])).code).toBe(0);
   const { columns } = await datasets.csv(other, { label: "state" });

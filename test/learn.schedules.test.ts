@@ -167,6 +167,6 @@ describe("a training that is given no optimizer", () => {
     await using again = await load(other);
     expect(again.training).toEqual(one.training);
     await saveCheckpoint(other, { config, training: { ...old, scheduleStart: 6 }, tensors });
-    await expect(load(other)).rejects.toMatchObject({ code: "argument", message: expect.stringContaining("scheduleStart") });
+    await expect(load(other)).rejects.toMatchObject({ code: "file", message: expect.stringContaining("scheduleStart") });
   });
 });

@@ -101,7 +101,7 @@ export interface SortedArrays {
 }
 
 /** An argument of a graph function, with arrays for tensors. */
-type OnArrays<Argument, Data extends HostArray = HostArray> = [TensorLike] extends [Argument]
+export type OnArrays<Argument, Data extends HostArray = HostArray> = [TensorLike] extends [Argument]
   ? [Argument] extends [TensorLike]
     ? Operand<Data>
     : Argument

@@ -5,11 +5,11 @@ import { type DistributionFunctions, distributionFunctions } from "./distributio
 import { type GraphFunctions, graphFunctions } from "./functions.js";
 import { type OpsOptions, type OpsStatistics, Plans } from "./plans.js";
 
-export type { Shape } from "../graph/index.js";
+export type { Attributes, DType, Shape, Tensor, TensorLike } from "../graph/index.js";
 export type { DeviceOptions } from "../runtime/device.js";
-export type { HostArray } from "../runtime/native.js";
+export type { HostArray, Precision } from "../runtime/native.js";
 export type { DistributionFunctions } from "./distributions.js";
-export type { Computing, DrawingFunctions, Graph, GraphFunctions, Moving, SortedArrays, Sorting } from "./functions.js";
+export type { Computing, DrawingFunctions, Graph, GraphFunctions, Moving, OnArrays, SortedArrays, Sorting } from "./functions.js";
 export { type NdArray, ndarray, type Operand } from "./ndarray.js";
 export type { Draw, OpsOptions, OpsStatistics } from "./plans.js";
 
