@@ -62,7 +62,7 @@ export function isCallback(surplus: readonly unknown[]): boolean {
 }
 
 /**
- * The options themselves; throws where they are no object, or have a name that is not known: a misspelt option would change
+ * The options, read once, so that a getter cannot give what was not checked; throws where they are no object, or have a name that is not known: a misspelt option would change
  * nothing, and nobody would hear of it.
  *
  * @param flags those that are true or false
@@ -74,15 +74,16 @@ export function checkOptions<Options>(
   flags: readonly (keyof Options & string)[] = [],
 ): Options {
   if (!isRecord(options)) throw notOptions(operation, options);
+  const read = { ...options };
   const names: readonly string[] = known;
-  const unknown = Object.keys(options).find((name) => !names.includes(name));
+  const unknown = Object.keys(read).find((name) => !names.includes(name));
   if (unknown === undefined) {
     for (const name of flags) {
-      const flag: unknown = options[name];
+      const flag: unknown = read[name];
       if (flag === undefined || typeof flag === "boolean") continue;
       throw new VaeError({ code: "argument", operation, expected: `${name} to be true or false`, received: describe(flag) });
     }
-    return options;
+    return read;
   }
   throw new VaeError({
     code: "argument",
