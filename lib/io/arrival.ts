@@ -166,7 +166,7 @@ function madeBy(source: Iterable<unknown> | AsyncIterable<unknown>, operation: s
 
 function lockStream(stream: ReadableStream, operation: string): ReadableStreamDefaultReader {
   const reader = locked(stream, operation);
-  if (isFunction(reader?.read)) return reader;
+  if (typeof reader === "object" && reader !== null && isReadable(reader) && isFunction(reader.read)) return reader;
   throw new VaeError({ code: "argument", operation, expected: "a stream whose reader has a method read", received: describe(reader) });
 }
 

@@ -48,7 +48,7 @@ export function concatenateDatasets(datasets: readonly Dataset[], ...surplus: ne
 const MOST_NAMES = 4;
 
 function nameOf(datasets: readonly Dataset[]): string {
-  const names = datasets.slice(0, MOST_NAMES).map(({ name }) => name);
+  const names = datasets.slice(0, MOST_NAMES).map(({ name }: Partial<Dataset>) => (typeof name === "string" ? name : "Dataset"));
   return [...names, ...(datasets.length > MOST_NAMES ? [`${datasets.length - MOST_NAMES} more`] : [])].join(" + ");
 }
 
