@@ -154,7 +154,19 @@ describe("Ctrl-C is answered within two seconds, and the second one ends at once
     const images = at("c-idx4-ubyte");
     const header = [0x804, 64, 64, 64, 3].flatMap((word) => [word >>> 24, (word >>> 16) & 255, (word >>> 8) & 255, word & 255]);
     writeFileSync(images, Buffer.concat([Uint8Array.from(header), Buffer.alloc(64 * 64 * 64 * 3, "pixels")]));
-    const { child, finished, seen } = start(["train", "--data", images, "--preset", "image64", "--batch", "2048", "--out", at("m.vae")]);
+    const { child, finished, seen } = start([
+      "train",
+      "--data",
+      images,
+      "--preset",
+      "image64",
+      "--batch",
+      "2048",
+      "--steps",
+      "50",
+      "--out",
+      at("m.vae"),
+    ]);
     await seen(/^total +[\d,]+/m);
     await new Promise((resolve) => setTimeout(resolve, delay));
     const first = performance.now();
