@@ -125,7 +125,7 @@ export function constant(value: number | { readonly data: ArrayLike<number>; rea
     if (ArrayBuffer.isView(data)) checkAttached("constant", data);
     checkShape("constant", shape);
     // The length first: what is like an array may say that it is of any.
-    checkTable("constant", "its data", data?.length);
+    if (isArrayLike(data)) checkTable("constant", "its data", data.length);
     if (isArrayLike(data) && data.length !== sizeOf(shape)) throw otherLength(shape, data.length);
     if (!isArrayLike(data) || !Array.from(data).every((number) => typeof number === "number")) {
       throw new VaeError({ code: "argument", operation: "constant", expected: "data to be an array of numbers", received: describe(data) });
