@@ -199,7 +199,7 @@ describe("async functions where results are asked for at once", () => {
   });
 
   const fails = async (): Promise<never> => {
-    throw new Error("nobody awaits this");
+    throw new Error("an unhandled rejection");
   };
   const layer = {
     parse: () => ({ kind: "refused" }),

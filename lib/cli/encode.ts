@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { addModelArgument, openDataFor, openModel } from "./model.js";
+import { addModelArgument, modelAndData, openDataFor, openModel } from "./model.js";
 import { addDataOptions, addDeviceOptions, addExamples, addLimitSeed, type DataOptions, type DeviceChoice } from "./options.js";
 import { numbered, outputKind, writeCsv, writeNpy } from "./output.js";
 import { checkOutput, reportDone } from "./output-check.js";
@@ -30,14 +30,7 @@ export function encodeCommand(): Command {
 async function encode(path: string, options: EncodeOptions): Promise<void> {
   const { out, deviations } = options;
   const kind = outputKind(out, ["csv", "npy"]);
-  await checkOutput(
-    out,
-    [
-      { name: "the model", path },
-      { name: "--data", path: options.data },
-    ],
-    "latents.csv",
-  );
+  await checkOutput(out, modelAndData(path, options), "latents.csv");
   using model = await openModel(path, options);
   const data = await openDataFor(model, options);
   const { mean, standardDeviation } = await model.encode(data);

@@ -4,10 +4,19 @@ import { type Dataset, load, type Vae } from "../index.js";
 import { alignColumns, MODEL_COLUMNS } from "../io/names.js";
 import { openData } from "./data.js";
 import { type DataOptions, type DeviceChoice, placementOf } from "./options.js";
+import type { Input } from "./output-check.js";
 
 /** The model as the command's first argument. */
 export function addModelArgument(command: Command): Command {
   return command.argument("<model>", "file that train saved");
+}
+
+/** What such a command reads, and its output must not overwrite. */
+export function modelAndData(model: string, { data }: DataOptions): readonly Input[] {
+  return [
+    { name: "the model", path: model },
+    { name: "--data", path: data },
+  ];
 }
 
 /** Loads a model onto the device asked for. */

@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { drawnRows } from "./data.js";
-import { addModelArgument, openDataFor, openModel } from "./model.js";
+import { addModelArgument, modelAndData, openDataFor, openModel } from "./model.js";
 import { addDataOptions, addDeviceOptions, addExamples, addLimitSeed, type DataOptions, type DeviceChoice } from "./options.js";
 import { imageShape, numbered, outputKind, writeCsv, writeNpy, writeSheet } from "./output.js";
 import { checkOutput, reportDone } from "./output-check.js";
@@ -34,14 +34,7 @@ export function reconstructCommand(): Command {
 async function reconstruct(path: string, options: ReconstructOptions): Promise<void> {
   const { out } = options;
   const kind = outputKind(out, ["png", "csv", "npy"]);
-  await checkOutput(
-    out,
-    [
-      { name: "the model", path },
-      { name: "--data", path: options.data },
-    ],
-    "reconstructions.png",
-  );
+  await checkOutput(out, modelAndData(path, options), "reconstructions.png");
   using model = await openModel(path, options);
   const all = await openDataFor(model, options);
   const rowShape = options.shape ?? model.config.input;

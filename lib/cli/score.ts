@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { addModelArgument, openDataFor, openModel } from "./model.js";
+import { addModelArgument, modelAndData, openDataFor, openModel } from "./model.js";
 import { addDataOptions, addDeviceOptions, addExamples, type DataOptions, type DeviceChoice, wholeNumber } from "./options.js";
 import { outputKind, writeCsv, writeNpy } from "./output.js";
 import { checkOutput, reportDone } from "./output-check.js";
@@ -25,14 +25,7 @@ export function scoreCommand(): Command {
 async function score(path: string, options: ScoreOptions): Promise<void> {
   const { out, samples, seed } = options;
   const kind = outputKind(out, ["csv", "npy"]);
-  await checkOutput(
-    out,
-    [
-      { name: "the model", path },
-      { name: "--data", path: options.data },
-    ],
-    "scores.csv",
-  );
+  await checkOutput(out, modelAndData(path, options), "scores.csv");
   using model = await openModel(path, options);
   const data = await openDataFor(model, options);
   const scores = await model.score(data, { samples, ...(seed === undefined ? {} : { seed }) });

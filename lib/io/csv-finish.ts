@@ -177,7 +177,7 @@ class Measurement {
     const { missing } = this.layout;
     for (const [slot, { kind, name }] of this.table.columns.entries()) {
       if (kind === "number" && count[slot] === 0 && missing === "mean") {
-        throw fileError(this.table.file.source, `column ${describe(name)}: every value is missing, so that there is no mean`, {
+        throw fileError(this.table.file.source, `column ${describe(name)}: every value is missing, so there is no mean`, {
           hint: "leave the column out with { columns: [...] }, or pass { missing: 0 }",
         });
       }

@@ -81,7 +81,7 @@ export class TrainingRun {
     options: RunOptions,
     body: (run: TrainingRun) => Promise<T>,
   ): Promise<T> {
-    // Where something else goes wrong first, nobody awaits the rows.
+    // Where something else fails first, a rejection of the rows must not be an unhandled one.
     source.catch(() => undefined);
     const iterator = TrainingRun.iterate(
       model,
@@ -240,7 +240,7 @@ export class TrainingRun {
     try {
       takeUpOptimizer(this.#model, given);
       const writing = weights.declare(DATA, [rows, architecture.size], dtype).write(dataset.data);
-      writing.catch(() => undefined); // where the session cannot be made, nobody awaits them
+      writing.catch(() => undefined); // where the session cannot be made, no unhandled rejection beside that error
       this.#session = weights.load(plan, request, release);
       this.#step = step;
       await writing;
