@@ -8,6 +8,24 @@
 
 namespace emulator {
 
+void FairMutex::lock() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (owner_ != std::this_thread::get_id()) {
+    const uint64_t ticket = next_ticket_++;
+    changed_.wait(lock, [&] { return served_ == ticket; });
+    owner_ = std::this_thread::get_id();
+  }
+  ++depth_;
+}
+
+void FairMutex::unlock() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (--depth_ > 0) return;
+  owner_ = std::thread::id();
+  ++served_;
+  changed_.notify_all();
+}
+
 Driver& Driver::instance() {
   static Driver* driver = new Driver; // never destroyed: addons call while a process ends
   return *driver;
@@ -32,7 +50,7 @@ void refuse(CUresult code, const std::string& text) { throw Failure(code, text);
 
 CUresult enter(Needs needs, const char* name, const std::function<void()>& body) {
   Driver& driver = Driver::instance();
-  std::lock_guard<std::recursive_mutex> lock(driver.mutex);
+  std::lock_guard<FairMutex> lock(driver.mutex);
   if (needs != Needs::nothing && !driver.initialized) return CUDA_ERROR_NOT_INITIALIZED;
   if (needs == Needs::context && driver.sticky != CUDA_SUCCESS) return driver.sticky;
   try {
@@ -297,7 +315,7 @@ CUresult CUDAAPI cuGetErrorString(CUresult error, const char** text) {
   CUresult known = cuGetErrorName(error, text);
   if (known != CUDA_SUCCESS || error == CUDA_SUCCESS) return known;
   Driver& driver = Driver::instance();
-  std::lock_guard<std::recursive_mutex> lock(driver.mutex);
+  std::lock_guard<FairMutex> lock(driver.mutex);
   if (error == driver.sticky && !driver.last_error.empty()) *text = driver.last_error.c_str();
   return CUDA_SUCCESS;
 }

@@ -4,10 +4,12 @@
 #pragma once
 
 #include <chrono>
+#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -59,11 +61,26 @@ struct CUevent_st {
 
 namespace emulator {
 
+// Recursive, and first come, first served: a thread that launches in a loop asks again as soon as it lets go, and a
+// std::mutex lets it pass those that wait for as long as it goes on.
+class FairMutex {
+public:
+  void lock();
+  void unlock();
+
+private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  uint64_t next_ticket_ = 0, served_ = 0;
+  std::thread::id owner_;
+  int depth_ = 0;
+};
+
 constexpr int kMaxSharedPerBlock = 49152, kMaxSharedOptIn = 101376, kMultiprocessors = 4, kMaxThreads = 1024;
 
 struct Driver {
   static Driver& instance();
-  std::recursive_mutex mutex;
+  FairMutex mutex;
   bool initialized = false;
   CUresult sticky = CUDA_SUCCESS;
   std::string last_error;
