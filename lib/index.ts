@@ -19,7 +19,13 @@ export {
   type Dataset,
   type DTypeArrays,
   datasets,
+  type Field,
+  type FieldArray,
+  type FieldOptions,
+  type FieldRecord,
+  type FieldValues,
   type FromOptions,
+  fieldsOf,
   type IdxOptions,
   type ImagesDataset,
   type ImagesOptions,
@@ -43,6 +49,7 @@ export {
   split,
   standardizer,
   subset,
+  withField,
 } from "./io/index.js";
 export type { Preparation } from "./io/preparation.js";
 export type { EvaluateOptions, Evaluation, ScoreOptions } from "./learn/evaluate.js";

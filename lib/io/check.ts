@@ -1,6 +1,8 @@
-import { VaeError } from "../errors.js";
+import { describe, VaeError } from "../errors.js";
 import { isFloat32Array, isUint8Array } from "../graph/kinds.js";
+import { sizeOf } from "../graph/tensor.js";
 import type { Dataset } from "./dataset.js";
+import { checkCategories } from "./field.js";
 import { slices } from "./pace.js";
 
 /** The interval that values must lie in, ends included. */
@@ -36,6 +38,30 @@ export async function checkValues(dataset: Dataset, range: ValueRange | undefine
   const limits = range === undefined ? FINITE : stored(dataset, range);
   for await (const { begin, end } of slices(data.length)) {
     refuse(dataset, firstOutside(data, begin, end, limits), range, operation);
+  }
+}
+
+/**
+ * Throws `"data"` with the row at the first value of a field beside x and the labels that cannot be trained on: a float that is not
+ * finite, a category without a name. In slices of about a millisecond, with the event loop in between. What the data set holds is
+ * known to be right: see `checkDataset`.
+ */
+export async function checkFields({ fields = {}, rows, name: owner }: Dataset, operation: string): Promise<void> {
+  for (const [name, field] of Object.entries(fields)) {
+    const { data, shape } = field;
+    for await (const { begin, end } of slices(data.length)) {
+      checkCategories(field, begin, end, { name, rows, owner, operation });
+      const index = isFloat32Array(data) ? firstOutside(data, begin, end, FINITE) : -1;
+      if (index < 0) continue;
+      throw new VaeError({
+        code: "data",
+        operation,
+        problem: `the field ${describe(name)} of row ${Math.floor(index / sizeOf(shape))} of ${owner} is ${data[index]}`,
+        expected: "finite values",
+        received: String(data[index]),
+        hint: "remove or fill in missing and infinite values",
+      });
+    }
   }
 }
 

@@ -3,6 +3,9 @@ import { noMore } from "../graph/arguments.js";
 import { isArray, isUint8Array } from "../graph/kinds.js";
 import { showShape, sizeOf } from "../graph/tensor.js";
 import { checkDataset, type Dataset } from "./dataset.js";
+import type { Field } from "./field.js";
+import { zerosLike } from "./field-array.js";
+import { atOnce, joinFields } from "./field-join.js";
 import { columnOrder, copyColumns, reorderedStatistics } from "./names.js";
 
 const operation = "concatenateDatasets";
@@ -14,10 +17,11 @@ const operation = "concatenateDatasets";
  *   are taken as they are.
  * - **Classes** keep their names: the numbers of the first data set stay, and names that come new behind it get the next numbers.
  *   Either all data sets have labels or none, and either all of these have names for them or none.
+ * - **Fields** are the same ones in all data sets, by name. Their categories are put together by name, as those of classes are.
  *
  * @throws VaeError `"argument"` for an empty list, `"shape"` for rows of different shapes, `"dtype"` for a mix of bytes and floats,
- *   `"data"` for other columns, for labels or names of classes that only some have, for a label without a name, and for rows that
- *   were standardized with different statistics.
+ *   `"data"` for other columns, for labels, names of classes or fields that only some have, for a label or category without a name, and
+ *   for rows that were standardized with different statistics.
  */
 export function concatenateDatasets(datasets: readonly Dataset[], ...surplus: never[]): Dataset {
   noMore(operation, surplus);
@@ -32,7 +36,7 @@ export function concatenateDatasets(datasets: readonly Dataset[], ...surplus: ne
   checkStandardization(datasets, orders);
   const rows = datasets.reduce((sum, dataset) => sum + dataset.rows, 0);
   const size = sizeOf(first.shape);
-  const data = isUint8Array(first.data) ? new Uint8Array(rows * size) : new Float32Array(rows * size);
+  const data = zerosLike(first.data, rows * size, operation);
   let offset = 0;
   for (const [index, dataset] of datasets.entries()) {
     const order = orders[index];
@@ -41,7 +45,7 @@ export function concatenateDatasets(datasets: readonly Dataset[], ...surplus: ne
     offset += dataset.rows * size;
   }
   const bytes = datasets.find((dataset) => dataset.bytes !== undefined)?.bytes;
-  return { ...first, data, bytes, rows, ...labelsOf(datasets, rows), columns, name: nameOf(datasets) };
+  return { ...first, data, bytes, rows, ...fieldsBesideX(datasets), columns, name: nameOf(datasets) };
 }
 
 /** Names that a name is made of; more would fill every message. */
@@ -99,31 +103,17 @@ function checkStandardization(datasets: readonly Dataset[], orders: readonly (In
   });
 }
 
-function labelsOf(datasets: readonly Dataset[], rows: number): Pick<Dataset, "labels" | "labelNames"> {
-  if (datasets.every((dataset) => dataset.labels === undefined)) return { labels: undefined, labelNames: undefined };
-  shared(datasets, "labels", "labels");
-  shared(datasets, "labelNames", "names of classes");
-  const numbers = new Map<string, number>();
-  const labels = new Int32Array(rows);
-  let filled = 0;
-  for (const dataset of datasets) {
-    labels.set(renumbered(dataset, numbers), filled);
-    filled += dataset.rows;
-  }
-  return { labels, labelNames: datasets[0]!.labelNames === undefined ? undefined : [...numbers.keys()] };
-}
-
-/** Labels as numbers of the names of all data sets, to which the new names are added. */
-function renumbered({ labels, labelNames, name }: Dataset, numbers: Map<string, number>): ArrayLike<number> {
-  if (labelNames === undefined) return labels!;
-  for (const className of labelNames) if (!numbers.has(className)) numbers.set(className, numbers.size);
-  const numberOf = labelNames.map((className) => numbers.get(className)!);
-  return Int32Array.from(labels!, (label, row) => {
-    const number = numberOf[label];
-    if (number !== undefined) return number;
-    const expected = `the number of one of ${labelNames.length} names of classes`;
-    throw new VaeError({ code: "data", operation, problem: `the label of row ${row} of ${name}`, expected, received: String(label) });
+/** Labels and the other fields, joined by name. */
+function fieldsBesideX(datasets: readonly Dataset[]): Pick<Dataset, "labels" | "labelNames" | "fields"> {
+  const hasLabels = shared(datasets, "labels", "labels") !== undefined;
+  if (hasLabels) shared(datasets, "labelNames", "names of classes");
+  const owners = datasets.map(({ name, rows, labels, labelNames, fields }) => {
+    const label: Field | undefined = labels && { data: labels, shape: [], names: labelNames };
+    return { name: name ?? "Dataset", rows, fields: { ...fields, ...(label === undefined ? {} : { label }) } };
   });
+  const { label, ...fields } = atOnce(joinFields(owners, operation));
+  const labels = { labels: label?.data as Int32Array | undefined, labelNames: label?.names };
+  return datasets.every((dataset) => dataset.fields === undefined) ? labels : { ...labels, fields };
 }
 
 /** What all have or none; throws where only some do, since their rows would lose it or get another's. */

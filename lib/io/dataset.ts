@@ -6,9 +6,15 @@ import { checkShape, type Shape, sameShape, shapeInstead, showShape, sizeOf } fr
 import { isArriving, isAsyncIterable, isIterable, type ReadLimits, readBatches, readBatchesAtOnce } from "./arrival.js";
 import { type BytesMeaning, withRawAsFloats } from "./bytes.js";
 import { type Batch, countRows, noRows, RowCollector } from "./collect.js";
+import { checkFieldTable, type Field } from "./field.js";
+import { ownedValues } from "./field-array.js";
+import { type FieldRecord, partsOf } from "./field-record.js";
+import { addField } from "./field-values.js";
+import { isDataset, isFieldRecord } from "./forms.js";
 import { checkNames } from "./names.js";
 
 export type { Batch } from "./collect.js";
+export { isDataset } from "./forms.js";
 
 /** Rows in memory: what every loader of `datasets` returns and every verb of a model takes. */
 export interface Dataset {
@@ -27,6 +33,8 @@ export interface Dataset {
   readonly labels?: Int32Array | undefined;
   /** Names of the classes, by label, all different. */
   readonly labelNames?: readonly string[] | undefined;
+  /** Further fields beside x and the labels, by name: one value per row each. See `withField` and `fieldsOf`. */
+  readonly fields?: Readonly<Record<string, Field>> | undefined;
   /** Names of the values of a row, all different, in the order of the values. */
   readonly columns?: readonly string[] | undefined;
   /** What was subtracted from each column, and what divided it; for rows that were standardized. */
@@ -36,8 +44,8 @@ export interface Dataset {
 }
 
 /**
- * Whatever holds rows. An array is an array of rows; for batches pass an iterator, such as `batches.values()`. Async iterables
- * are generators, streams of Node and web streams; their chunks of bytes may be cut anywhere, all other batches hold whole rows.
+ * Whatever holds rows. An array is an array of rows; for batches pass an iterator, such as `batches.values()`. A record of arrays
+ * by name, `{ x: images, label: labels }`, brings further fields beside the rows, which are its `x`. Async iterables are generators, streams of Node and web streams; their chunks of bytes may be cut anywhere, all other batches hold whole rows.
  *
  * Iterables are held in memory, up to a limit, and read no further than is needed. Whatever ends the reading, they are closed. An
  * abort and a disposal of the model end it at once, also while a batch is awaited. What a source throws is passed on as it is.
@@ -46,13 +54,10 @@ export interface Dataset {
  * `SharedArrayBuffer` and data sets are used in place, since copying them would hold up the event loop. Smaller typed arrays, and
  * rows in arrays, are copied at once.
  */
-export type DataSource = Batch | Dataset | Iterable<Batch> | AsyncIterable<Batch>;
+export type DataSource = Batch | FieldRecord | Dataset | Iterable<Batch> | AsyncIterable<Batch>;
 
 /** The sources whose rows are there at once. */
-export type ImmediateSource = Batch | Dataset | Iterable<Batch>;
-
-/** About what is copied in 10 ms, most of which goes into fresh memory. */
-const COPIED_BYTES = 8 << 20;
+export type ImmediateSource = Batch | FieldRecord | Dataset | Iterable<Batch>;
 
 /**
  * Rows of any source as a {@link Dataset} with rows of `rowShape`.
@@ -64,6 +69,7 @@ const COPIED_BYTES = 8 << 20;
  * - A `Dataset` is used as it is. Its rows may be shaped otherwise as long as the values stand in the same order: `[784]`,
  *   `[28, 28]` and `[28, 28, 1]` are alike, `[3, 32, 32]` and `[32, 32, 3]` are not.
  *   One of `bytes: "raw"` is copied into float32.
+ * - In a record of arrays by name, `x` is taken like rows alone; the others become fields as `withField` makes them.
  * - Iterables are read to their end. Async ones give a promise. A batch is
  *   copied as it comes: the source may use its buffer again. More than 512 MiB of rows, or `maxRows`, are `"data"`.
  * - Bytes of an async iterable are one stream: a row may begin in one chunk and end in another, as in what `createReadStream` gives.
@@ -83,6 +89,7 @@ export function toDataset(source: DataSource, rowShape: Shape, operation: string
   checkShape(operation, rowShape);
   if (typeof source === "object" && source !== null && !isReadable(source)) throw notASource(source, operation);
   if (isFloat32Array(source) || isUint8Array(source)) return fromValues(source, rowShape, operation);
+  if (isFieldRecord(source)) return fromRecord(source, rowShape, operation);
   if (isArray(source)) {
     const collector = new RowCollector(rowShape, operation, { maxRows: Number.POSITIVE_INFINITY });
     collector.add(source as Batch);
@@ -118,11 +125,6 @@ async function arrivingRows(
   const collector = new RowCollector(rowShape, operation, { unit: "batch", cut: isAsync, maxRows: limits.maxRows });
   await readBatches(source, collector, limits);
   return { ...(await collector.finishInTurns()), name: isAsync ? "async iterable" : "iterable" };
-}
-
-/** True for anything that means to be a {@link Dataset}; {@link checkDataset} says whether it is one. */
-export function isDataset(value: unknown): value is Dataset {
-  return typeof value === "object" && value !== null && isReadable(value) && "data" in value && ("rows" in value || "shape" in value);
 }
 
 /**
@@ -171,6 +173,7 @@ export function checkDataset(dataset: Dataset, operation: string): void {
   }
   checkStandardization(dataset, name, operation);
   const values = rows * sizeOf(shape);
+  checkFieldTable(dataset.fields, { rows, owner: name, operation });
   if (data.length === values && (labels === undefined || labels.length === rows)) return;
   const withLabels = (count: number | undefined): string => (labels === undefined ? "" : ` and ${count} labels`);
   throw new VaeError({
@@ -198,11 +201,13 @@ function fromValues(source: Float32Array | Uint8Array, shape: Shape, operation: 
   checkAttached(operation, source);
   const rows = countRows(source.length, shape, operation, "the data");
   if (rows === 0) throw noRows(operation);
-  const inPlace = source.byteLength > COPIED_BYTES || types.isSharedArrayBuffer(source.buffer);
-  const bytes = isUint8Array(source);
-  // Not slice(): on a Buffer that gives a view, not a copy.
-  const data = inPlace ? source : bytes ? new Uint8Array(source) : new Float32Array(source);
-  return { data, rows, shape, name: bytes ? "Uint8Array" : "Float32Array" };
+  return { data: ownedValues(source, operation), rows, shape, name: isUint8Array(source) ? "Uint8Array" : "Float32Array" };
+}
+
+function fromRecord(source: FieldRecord, shape: Shape, operation: string): Dataset {
+  const { x, others } = partsOf(source, operation);
+  const rows: Dataset = { ...toDataset(x, shape, operation), name: "record of fields" };
+  return others.reduce((dataset, [name, values]) => addField(dataset, name, values, operation), rows);
 }
 
 function fromDataset(source: Dataset, shape: Shape, operation: string): Dataset {
@@ -225,7 +230,7 @@ function fromDataset(source: Dataset, shape: Shape, operation: string): Dataset 
 }
 
 function notASource(source: unknown, operation: string): VaeError {
-  const expected = "a Float32Array, a Uint8Array, an array of rows, an (async) iterable of batches, or a Dataset";
+  const expected = "a Float32Array, a Uint8Array, an array of rows, a record of arrays { x }, an (async) iterable of batches, or a Dataset";
   if (ArrayBuffer.isView(source)) return wrongElements(source, expected, operation);
   const hints: Readonly<Record<string, string>> = {
     string: "load a file first, for example with await datasets.csv(path)",

@@ -1,12 +1,17 @@
 export type { ArrayOptions } from "./arrays.js";
 export { type BytesMeaning, checkBytesInSlices } from "./bytes.js";
-export { checkFinite, checkRange, checkValues, type ValueRange } from "./check.js";
+export { checkFields, checkFinite, checkRange, checkValues, type ValueRange } from "./check.js";
 export { type Checkpoint, type JsonValue, loadCheckpoint, saveCheckpoint } from "./checkpoint.js";
 export { concatenateDatasets } from "./concatenate.js";
 export type { CsvCategoryColumn, CsvDataset, CsvNumberColumn, CsvOptions, CsvPreparation } from "./csv.js";
 export { type Batch, type DataSource, type Dataset, type ImmediateSource, isDataset, toDataset } from "./dataset.js";
 export { datasets, type FromOptions } from "./datasets.js";
 export type { DTypeArrays } from "./elements.js";
+export type { Field, FieldArray } from "./field.js";
+export type { FieldRecord } from "./field-record.js";
+export type { FieldValues } from "./field-values.js";
+export { type FieldOptions, fieldsOf, withField } from "./fields.js";
+export { isFieldRecord } from "./forms.js";
 export type { IdxOptions } from "./idx.js";
 export type { ImagesDataset, ImagesOptions, SkippedFile } from "./image-folder.js";
 export { imageSheet, type Pixels, type Sheet, type SheetOptions, type SheetRows, saveImages, writePng } from "./image-sheet.js";

@@ -1,8 +1,10 @@
 import { describe, VaeError } from "../errors.js";
 import { Fields, isRecord, noMore, notOptions } from "../graph/arguments.js";
-import { isArrayLike, isReadable, isUint8Array } from "../graph/kinds.js";
+import { isArrayLike, isReadable } from "../graph/kinds.js";
 import { sizeOf } from "../graph/tensor.js";
 import { checkDataset, type Dataset } from "./dataset.js";
+import type { Field, FieldArray } from "./field.js";
+import { rowsAt, rowsBetween } from "./field-array.js";
 
 /** Rows `start` (included, default 0) to `end` (excluded, default the last). */
 export interface RowRange {
@@ -21,7 +23,7 @@ export interface SplitOptions {
 }
 
 /**
- * A data set of some of the rows, in the order of the indices, copied. Labels go with their rows.
+ * A data set of some of the rows, in the order of the indices, copied. Labels and fields go with their rows.
  *
  * @throws VaeError `"argument"` for an index that is no row.
  */
@@ -35,30 +37,27 @@ export function subset(dataset: Dataset, rows: ArrayLike<number> | RowRange, ...
     const [start, end] = [fields.number("start", bounds, 0), fields.number("end", bounds, dataset.rows)];
     if (end < start) throw fields.wrong("end", `at least start, ${start}`);
     fields.finish();
-    const size = sizeOf(dataset.shape);
-    const count = end - start;
-    return {
-      ...dataset,
-      data: dataset.data.slice(start * size, (start + count) * size),
-      rows: count,
-      labels: dataset.labels?.slice(start, start + count),
-    };
+    return withRows(dataset, end - start, (data, size) => rowsBetween(data, size, start, end, operation));
   }
   if (!isArrayLike(rows)) {
     const expected = "an array of indices of rows, or { start, end }";
     throw new VaeError({ code: "argument", operation, expected, received: describe(rows) });
   }
   checkIndices(rows, dataset.rows, operation);
-  const size = sizeOf(dataset.shape);
-  const { labels } = dataset;
-  const data = isUint8Array(dataset.data) ? new Uint8Array(rows.length * size) : new Float32Array(rows.length * size);
-  const chosen = labels === undefined ? undefined : new Int32Array(rows.length);
-  for (let place = 0; place < rows.length; place++) {
-    const row = rows[place]!;
-    data.set(dataset.data.subarray(row * size, (row + 1) * size), place * size);
-    if (labels !== undefined && chosen !== undefined) chosen[place] = labels[row]!;
-  }
-  return { ...dataset, data, rows: rows.length, labels: chosen };
+  return withRows(dataset, rows.length, (data, size) => rowsAt(data, size, rows, operation));
+}
+
+/** The data set with other rows: `choose` takes the same ones of every array of values, of which a row has `size`. */
+function withRows(dataset: Dataset, rows: number, choose: <Data extends FieldArray>(data: Data, size: number) => Data): Dataset {
+  const { data, shape, labels, fields } = dataset;
+  const chosen = ([name, field]: [string, Field]) => [name, { ...field, data: choose(field.data, sizeOf(field.shape)) }];
+  return {
+    ...dataset,
+    data: choose(data, sizeOf(shape)),
+    rows,
+    labels: labels === undefined ? undefined : choose(labels, 1),
+    ...(fields === undefined ? {} : { fields: Object.fromEntries(Object.entries(fields).map(chosen)) }),
+  };
 }
 
 function checkIndices(rows: ArrayLike<number>, count: number, operation: string): void {
