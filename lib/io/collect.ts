@@ -4,6 +4,12 @@ import { checkAttached } from "../graph/arguments.js";
 import { isArray, isArrayLike, isFloat32Array, isUint8Array } from "../graph/kinds.js";
 import { type Shape, showShape, sizeOf } from "../graph/tensor.js";
 import { Blocks } from "./blocks.js";
+import type { Dataset } from "./dataset.js";
+import type { BesideX } from "./field.js";
+import { joinBesideX } from "./field-join.js";
+import { type FieldRecord, partsOf } from "./field-record.js";
+import { addField, bytesToKeep } from "./field-values.js";
+import { isFieldRecord } from "./forms.js";
 
 /** Several rows at once: row-major values, or one array-like per row. */
 export type Batch = Float32Array | Uint8Array | readonly ArrayLike<number>[];
@@ -21,18 +27,17 @@ export interface CollectorOptions {
 /** What is collected unless the caller allows more: a source without an end is noticed before the memory is full. */
 const MOST_BYTES = 2 ** 29;
 
-/** The rows that a {@link RowCollector} has gathered, in an array of exactly their size. */
-export interface Collected {
-  readonly data: Float32Array | Uint8Array;
-  readonly rows: number;
-  readonly shape: Shape;
-}
+/** The rows that a {@link RowCollector} has gathered, in arrays of exactly their size. */
+export type Collected = Omit<Dataset, "name">;
 
 /** Gathers rows and batches into one array. Everything is copied as it is added. */
 export class RowCollector {
   private readonly size: number;
   private values: Blocks | undefined;
   private batches = 0;
+  /** What batches that were records have beside x. */
+  private readonly beside: BesideX[] = [];
+  private besideBytes = 0;
 
   constructor(
     private readonly shape: Shape,
@@ -55,6 +60,28 @@ export class RowCollector {
     const index = this.batches++;
     const { unit, cut = false } = this.options;
     const where = unit === undefined ? "" : `${unit} ${index}`;
+    const isRecord = isFieldRecord(batch);
+    if (index > 0 && isRecord !== this.beside.length > 0) {
+      const [record, rows] = ["a record with the fields of those before", "rows without other fields, as those before"];
+      throw this.wrong(where, isRecord ? rows : record, describe(batch), "give the same fields with every batch");
+    }
+    if (isRecord) this.addRecord(batch, where);
+    else this.addRows(batch, where, cut);
+  }
+
+  private addRecord(record: FieldRecord, where: string): void {
+    const { operation } = this;
+    const before = this.rows;
+    const { x, others } = partsOf(record, operation, where);
+    this.addRows(x, where, false);
+    const none: BesideX = { rows: this.rows - before, name: where };
+    for (const [, values] of others) this.besideBytes += bytesToKeep(values, none.rows);
+    if (this.options.maxRows === undefined && this.besideBytes > MOST_BYTES) throw this.endless(before, this.rows);
+    const beside = others.reduce((part, [name, values]) => addField(part, name, values, operation, { copied: true }), none);
+    this.beside.push(beside);
+  }
+
+  private addRows(batch: unknown, where: string, cut: boolean): void {
     if (isFloat32Array(batch) || isUint8Array(batch)) {
       checkAttached(this.operation, batch, where);
       const bytes = isUint8Array(batch);
@@ -98,7 +125,10 @@ export class RowCollector {
     const { rows, shape, size, operation } = this;
     const hint = this.options.unit === undefined ? undefined : "generators and streams give each row once: a second use finds none";
     if (this.values === undefined || rows === 0) throw noRows(operation, hint);
-    return { data: yield* this.values.gather(rows * size), rows, shape };
+    const data = yield* this.values.gather(rows * size);
+    // A list of texts that is empty cannot be told from one of numbers.
+    const parts = this.beside.filter((part) => part.rows > 0);
+    return { data, rows, shape, ...(parts.length === 0 ? {} : yield* joinBesideX(parts, operation)) };
   }
 
   private checkWhole(where: string): void {
@@ -163,13 +193,16 @@ export class RowCollector {
 
   private checkCount(values: number, bytes: boolean): void {
     const { maxRows = Math.max(1, Math.floor(MOST_BYTES / (this.size * (bytes ? 1 : 4)))) } = this.options;
-    if (values < (maxRows + 1) * this.size) return;
-    throw new VaeError({
+    if (values >= (maxRows + 1) * this.size) throw this.endless(maxRows, Math.floor(values / this.size));
+  }
+
+  private endless(maxRows: number, received: number): VaeError {
+    return new VaeError({
       code: "data",
       operation: this.operation,
       problem: `the source has not ended after ${maxRows} rows`,
       expected: this.options.maxRows === undefined ? "at most 512 MiB of rows" : `at most ${maxRows} rows (maxRows)`,
-      received: `${Math.floor(values / this.size)} rows`,
+      received: `${received} rows`,
       hint: "fit and train with steps read steps × batchSize rows of an endless source; their maxRows, and that of datasets.from, allows more",
     });
   }

@@ -3,9 +3,8 @@ import { noMore } from "../graph/arguments.js";
 import { isArray, isUint8Array } from "../graph/kinds.js";
 import { showShape, sizeOf } from "../graph/tensor.js";
 import { checkDataset, type Dataset } from "./dataset.js";
-import type { Field } from "./field.js";
 import { zerosLike } from "./field-array.js";
-import { atOnce, joinFields } from "./field-join.js";
+import { atOnce, joinBesideX } from "./field-join.js";
 import { columnOrder, copyColumns, reorderedStatistics } from "./names.js";
 
 const operation = "concatenateDatasets";
@@ -31,6 +30,7 @@ export function concatenateDatasets(datasets: readonly Dataset[], ...surplus: ne
   for (const dataset of datasets) checkDataset(dataset, operation);
   const [first]: readonly Dataset[] = datasets;
   if (first === undefined) throw new VaeError({ code: "argument", operation, expected: "at least one data set", received: "none" });
+  if (shared(datasets, "labels", "labels") !== undefined) shared(datasets, "labelNames", "names of classes");
   const { columns, orders } = columnsOf(datasets);
   checkRows(datasets, first);
   checkStandardization(datasets, orders);
@@ -44,8 +44,9 @@ export function concatenateDatasets(datasets: readonly Dataset[], ...surplus: ne
     else copyColumns(dataset.data, data, order, { start: 0, end: dataset.rows, offset });
     offset += dataset.rows * size;
   }
+  const beside = atOnce(joinBesideX(datasets, operation));
   const bytes = datasets.find((dataset) => dataset.bytes !== undefined)?.bytes;
-  return { ...first, data, bytes, rows, ...fieldsBesideX(datasets), columns, name: nameOf(datasets) };
+  return { ...first, data, bytes, rows, ...beside, columns, name: nameOf(datasets) };
 }
 
 /** Names that a name is made of; more would fill every message. */
@@ -101,19 +102,6 @@ function checkStandardization(datasets: readonly Dataset[], orders: readonly (In
     expected: "the same mean and standard deviation of every column",
     hint: "put the rows together as they are in the files, and standardize all of them at once with standardizer(training)",
   });
-}
-
-/** Labels and the other fields, joined by name. */
-function fieldsBesideX(datasets: readonly Dataset[]): Pick<Dataset, "labels" | "labelNames" | "fields"> {
-  const hasLabels = shared(datasets, "labels", "labels") !== undefined;
-  if (hasLabels) shared(datasets, "labelNames", "names of classes");
-  const owners = datasets.map(({ name, rows, labels, labelNames, fields }) => {
-    const label: Field | undefined = labels && { data: labels, shape: [], names: labelNames };
-    return { name: name ?? "Dataset", rows, fields: { ...fields, ...(label === undefined ? {} : { label }) } };
-  });
-  const { label, ...fields } = atOnce(joinFields(owners, operation));
-  const labels = { labels: label?.data as Int32Array | undefined, labelNames: label?.names };
-  return datasets.every((dataset) => dataset.fields === undefined) ? labels : { ...labels, fields };
 }
 
 /** What all have or none; throws where only some do, since their rows would lose it or get another's. */

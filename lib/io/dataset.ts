@@ -45,7 +45,7 @@ export interface Dataset {
 
 /**
  * Whatever holds rows. An array is an array of rows; for batches pass an iterator, such as `batches.values()`. A record of arrays
- * by name, `{ x: images, label: labels }`, brings further fields beside the rows, which are its `x`. Async iterables are generators, streams of Node and web streams; their chunks of bytes may be cut anywhere, all other batches hold whole rows.
+ * by name, `{ x: images, label: labels }`, brings further fields beside the rows, which are its `x`; batches may be such records, too. Async iterables are generators, streams of Node and web streams; their chunks of bytes may be cut anywhere, all other batches hold whole rows.
  *
  * Iterables are held in memory, up to a limit, and read no further than is needed. Whatever ends the reading, they are closed. An
  * abort and a disposal of the model end it at once, also while a batch is awaited. What a source throws is passed on as it is.
@@ -54,10 +54,10 @@ export interface Dataset {
  * `SharedArrayBuffer` and data sets are used in place, since copying them would hold up the event loop. Smaller typed arrays, and
  * rows in arrays, are copied at once.
  */
-export type DataSource = Batch | FieldRecord | Dataset | Iterable<Batch> | AsyncIterable<Batch>;
+export type DataSource = Batch | FieldRecord | Dataset | Iterable<Batch | FieldRecord> | AsyncIterable<Batch | FieldRecord>;
 
 /** The sources whose rows are there at once. */
-export type ImmediateSource = Batch | FieldRecord | Dataset | Iterable<Batch>;
+export type ImmediateSource = Batch | FieldRecord | Dataset | Iterable<Batch | FieldRecord>;
 
 /**
  * Rows of any source as a {@link Dataset} with rows of `rowShape`.
@@ -69,7 +69,8 @@ export type ImmediateSource = Batch | FieldRecord | Dataset | Iterable<Batch>;
  * - A `Dataset` is used as it is. Its rows may be shaped otherwise as long as the values stand in the same order: `[784]`,
  *   `[28, 28]` and `[28, 28, 1]` are alike, `[3, 32, 32]` and `[32, 32, 3]` are not.
  *   One of `bytes: "raw"` is copied into float32.
- * - In a record of arrays by name, `x` is taken like rows alone; the others become fields as `withField` makes them.
+ * - In a record of arrays by name, `x` is taken like rows alone; the others become fields as `withField` makes them. Batches are
+ *   records with the same fields, or none is one. Their categories are put together by name.
  * - Iterables are read to their end. Async ones give a promise. A batch is
  *   copied as it comes: the source may use its buffer again. More than 512 MiB of rows, or `maxRows`, are `"data"`.
  * - Bytes of an async iterable are one stream: a row may begin in one chunk and end in another, as in what `createReadStream` gives.

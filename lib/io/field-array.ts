@@ -50,6 +50,6 @@ export function rowsAt<Data extends FieldArray>(data: Data, size: number, indice
 
 /** A caller's values, copied unless that would hold up the event loop: larger arrays are used in place, and so is shared memory. */
 export function ownedValues<Data extends FieldArray>(values: Data, operation: string): Data {
-  if (values.byteLength > COPIED_BYTES || types.isSharedArrayBuffer(values.buffer)) return values;
-  return rowsBetween(values, 1, 0, values.length, operation);
+  const inPlace = values.byteLength > COPIED_BYTES || types.isSharedArrayBuffer(values.buffer);
+  return inPlace ? values : rowsBetween(values, 1, 0, values.length, operation);
 }

@@ -1,11 +1,12 @@
 // Fields of several data sets, one behind the other. Categories belong together by name, never by number alone.
 import { describe, VaeError } from "../errors.js";
+import { isInt32Array } from "../graph/kinds.js";
 import { sameShape, showShape, sizeOf } from "../graph/tensor.js";
-import { checkCategories, type Field, type FieldArray } from "./field.js";
+import { type BesideX, checkCategories, type Field, type FieldArray } from "./field.js";
 import { dtypeOf, zerosLike } from "./field-array.js";
 
-/** What has fields, and what messages call it: a data set, a batch. */
-export interface FieldOwner {
+/** What has fields, labels among them, and what messages call it: a data set, a batch. */
+interface FieldOwner {
   readonly name: string;
   readonly rows: number;
   readonly fields: Readonly<Record<string, Field>>;
@@ -15,11 +16,23 @@ export interface FieldOwner {
 const VALUES_PER_TURN = 2 ** 21;
 
 /**
- * All fields of the owners by name, each joined as by {@link joinField}.
+ * What the rows of several data sets have beside x, one behind the other: labels, and all fields by name, each joined as by
+ * {@link joinField}. It stops after every 2²¹ values, so that the event loop may have its turn.
  *
  * @throws VaeError `"data"` for a field that only some have
  */
-export function* joinFields(owners: readonly FieldOwner[], operation: string): Generator<void, Readonly<Record<string, Field>>> {
+export function* joinBesideX(parts: readonly BesideX[], operation: string): Generator<void, Omit<BesideX, "rows" | "name">> {
+  const owners = parts.map(({ name, rows, labels, labelNames, fields }): FieldOwner => {
+    const label: Field | undefined = labels && { data: labels, shape: [], names: labelNames };
+    return { name: name ?? "Dataset", rows, fields: { ...fields, ...(label === undefined ? {} : { label }) } };
+  });
+  const { label, ...fields } = yield* joinFields(owners, operation);
+  const labels = label !== undefined && isInt32Array(label.data) ? label.data : undefined;
+  const beside = { labels, labelNames: label?.names };
+  return parts.every((part) => part.fields === undefined) ? beside : { ...beside, fields };
+}
+
+function* joinFields(owners: readonly FieldOwner[], operation: string): Generator<void, Readonly<Record<string, Field>>> {
   const [first] = owners;
   for (const owner of owners) {
     checkSameNames(first!, owner, operation);
@@ -32,7 +45,6 @@ export function* joinFields(owners: readonly FieldOwner[], operation: string): G
 
 /**
  * One field of all owners. The numbers of the first one's categories stay, and names that come new behind it get the next numbers.
- * Stops after every {@link VALUES_PER_TURN} values.
  *
  * @throws VaeError `"shape"`, `"dtype"`, `"data"` where it is not the same field in all, or a category has no name
  */

@@ -4,8 +4,8 @@ import { describe, VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
 import { isArray, isInt32Array, isUint8Array } from "../graph/kinds.js";
 import { type Shape, showShape, sizeOf } from "../graph/tensor.js";
-import type { Dataset } from "./dataset.js";
 import {
+  type BesideX,
   checkCategories,
   checkField,
   checkFieldLength,
@@ -17,7 +17,7 @@ import {
   isObject,
   notFieldArray,
 } from "./field.js";
-import { isFieldArray, ownedValues, zerosLike } from "./field-array.js";
+import { isFieldArray, ownedValues, rowsBetween, zerosLike } from "./field-array.js";
 
 /**
  * What a field is made from: one category (a text) or one number for all rows; texts or numbers, one per row; values in a typed
@@ -25,10 +25,16 @@ import { isFieldArray, ownedValues, zerosLike } from "./field-array.js";
  */
 export type FieldValues = string | number | FieldArray | readonly (string | number)[] | Field;
 
-/** How values are meant. */
-interface Meaning {
+/** How a caller's values are taken. */
+export interface ValuesOptions {
   /** The shape of one row's value; default that of a {@link Field}, else `[]`. */
   readonly shape?: Shape | undefined;
+  /** Typed arrays are copied whatever their size, since the source may use their memory again; default false. */
+  readonly copied?: boolean;
+}
+
+/** The same, and what numbers are meant to be. */
+interface Meaning extends ValuesOptions {
   /** Numbers in lists are whole, and kept as int32: those of labels. */
   readonly whole?: boolean;
 }
@@ -38,15 +44,21 @@ interface Meaning {
  *
  * @throws VaeError as {@link readField}; `"argument"` for a name that no field can have, and for `x`
  */
-export function addField(dataset: Dataset, name: string, values: unknown, operation: string, shape?: Shape): Dataset {
+export function addField<Rows extends BesideX>(
+  dataset: Rows,
+  name: string,
+  values: unknown,
+  operation: string,
+  options: ValuesOptions = {},
+): Rows {
   checkFieldName(name, operation);
   const place = { name, rows: dataset.rows, owner: dataset.name ?? "Dataset", operation };
   if (name === "x") {
     const hint = "x is the data set's own rows: make another one with datasets.from(values, shape), and add the other fields to it";
     throw new VaeError({ code: "argument", operation, expected: "the name of a field beside x", received: describe(name), hint });
   }
-  if (name !== "label") return { ...dataset, fields: { ...dataset.fields, [name]: readField(values, place, { shape }) } };
-  const field = readField(values, place, { shape, whole: true });
+  if (name !== "label") return { ...dataset, fields: { ...dataset.fields, [name]: readField(values, place, options) } };
+  const field = readField(values, place, { ...options, whole: true });
   return { ...dataset, labels: labelsIn(field, operation), labelNames: field.names };
 }
 
@@ -59,7 +71,8 @@ export function addField(dataset: Dataset, name: string, values: unknown, operat
  */
 function readField(values: unknown, place: FieldPlace, meaning: Meaning): Field {
   const { operation, rows } = place;
-  const { shape = [] } = meaning;
+  const { shape = [], copied = false } = meaning;
+  const copyOf = (data: FieldArray) => rowsBetween(data, 1, 0, data.length, operation);
   if (typeof values === "string" || typeof values === "number") {
     const one = listField([values], place, { ...meaning, shape: [] });
     return { ...one, data: zerosLike(one.data, rows * sizeOf(shape), operation).fill(one.data[0]!), shape };
@@ -67,7 +80,7 @@ function readField(values: unknown, place: FieldPlace, meaning: Meaning): Field 
   if (isFieldArray(values)) {
     checkAttached(operation, values, fieldInWords(place));
     checkFieldLength(values.length, shape, place);
-    return { data: ownedValues(values, operation), shape };
+    return { data: copied ? copyOf(values) : ownedValues(values, operation), shape };
   }
   if (ArrayBuffer.isView(values)) throw notFieldArray(values, place);
   if (isArray(values)) {
@@ -81,11 +94,11 @@ function readField(values: unknown, place: FieldPlace, meaning: Meaning): Field 
   }
   // Read once: a getter cannot give what was not checked.
   const { data, shape: own, names } = values as Field;
-  const copied = <T>(list: readonly T[]): readonly T[] => (isArray(list) ? Array.from(list as readonly T[]) : list);
-  const field = { data, shape: copied(own), ...(names === undefined ? {} : { names: copied(names) }) };
+  const listed = <T>(list: readonly T[]): readonly T[] => (isArray(list) ? Array.from(list as readonly T[]) : list);
+  const field = { data, shape: listed(own), ...(names === undefined ? {} : { names: listed(names) }) };
   checkField(field, place);
   checkCategories(field, 0, field.data.length, place);
-  return field;
+  return copied ? { ...field, data: copyOf(field.data) } : field;
 }
 
 /** Texts as categories in order of first appearance; numbers as float32, or int32 where they are to be whole. */
@@ -116,6 +129,13 @@ function listField(list: readonly unknown[], place: FieldPlace, { shape = [], wh
     received: String(list[wrong]),
     hint: "remove or fill in missing values",
   });
+}
+
+/** How many bytes a field of `rows` rows takes that is made of the values; 0 for what none is made of. */
+export function bytesToKeep(values: unknown, rows: number): number {
+  if (ArrayBuffer.isView(values)) return values.byteLength;
+  if (isArray(values)) return 4 * values.length;
+  return isObject(values) ? ((values as Partial<Field>).data?.byteLength ?? 0) : 4 * rows;
 }
 
 function labelsIn({ data, shape }: Field, operation: string): Int32Array {

@@ -3,6 +3,7 @@ import { describe, VaeError } from "../errors.js";
 import { checkAttached } from "../graph/arguments.js";
 import { isArray, isInt32Array, isReadable, typedArrayName } from "../graph/kinds.js";
 import { type Shape, shapeInstead, showShape, sizeOf } from "../graph/tensor.js";
+import type { Dataset } from "./dataset.js";
 import { isFieldArray } from "./field-array.js";
 import { checkNames } from "./names.js";
 
@@ -18,6 +19,9 @@ export interface Field {
   /** For int32 fields that hold categories: their names, by number, all different. */
   readonly names?: readonly string[] | undefined;
 }
+
+/** A data set without its rows: what it has for each of them beside x. */
+export type BesideX = Pick<Dataset, "rows" | "name" | "labels" | "labelNames" | "fields">;
 
 /** Which field of which data set is looked at. */
 export interface FieldPlace {

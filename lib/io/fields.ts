@@ -62,5 +62,5 @@ export function withField(dataset: Dataset, name: string, values: FieldValues, o
   const fields = new Fields(operation, options);
   const shape = fields.raw("shape") === undefined ? undefined : [...fields.shape("shape")];
   fields.finish();
-  return addField(dataset, name, values, operation, shape);
+  return addField(dataset, name, values, operation, { shape });
 }

@@ -115,6 +115,13 @@ const dataset = () => ({
   labels: Int32Array.of(0, 1, 0, 1, 0, 1),
   labelNames: ["a", "b"],
 });
+const withFields = () => ({
+  ...dataset(),
+  fields: {
+    site: { data: Int32Array.of(0, 1, 0, 1, 0, 1), shape: [], names: ["A", "B"] },
+    tokens: { data: new Int32Array(12), shape: [2] },
+  },
+});
 const named = () => ({ ...dataset(), columns: ["a", "b", "c", "d"] });
 const csvPreparation = () => ({
   columns: [
@@ -141,7 +148,7 @@ export function indexCalls(index, graph, files, choose) {
     averagePool2d: () => [2, { stride: [2, 1], padding: 1 }],
     batchNorm: () => [{ ...normalization, momentum: 0.9 }],
     bernoulli: () => [{ binarize: "stochastic" }],
-    concatenateDatasets: () => [[dataset(), dataset()]],
+    concatenateDatasets: () => choose.of([[[dataset(), dataset()]], [[withFields(), withFields()]]]),
     constant: () => [0.5],
     conv1d: () => [4, 3, windows],
     conv2d: () => [4, [3, 3], windows],
@@ -152,6 +159,7 @@ export function indexCalls(index, graph, files, choose) {
     dropout: () => [0.5],
     elbo: () => [{ beta: 2, kl: "monteCarlo" }],
     exponential: () => [{ from: 1, factor: 0.5, steps: 10 }],
+    fieldsOf: () => [withFields()],
     flatten: () => [],
     gaussian: () => [{ scale: "learned", minimumScale: 0.1 }],
     gaussianPosterior: () => [{ logVarianceRange: [-10, 10] }],
@@ -167,12 +175,18 @@ export function indexCalls(index, graph, files, choose) {
     residual: () => [[dense(4)], { shortcut: [dense(4)], activation: "relu" }],
     sequential: () => [[dense(4), dense(3)]],
     sgd: () => [{ ...rate, momentum: 0.9, nesterov: true }],
-    split: () => [dataset(), { fraction: 0.5, seed: 1 }],
+    split: () => [withFields(), { fraction: 0.5, seed: 1 }],
     standardNormal: () => [],
     stepDecay: () => [{ from: 1, factor: 0.5, every: 3 }],
-    subset: () => [dataset(), { start: 1, end: 3 }],
+    subset: () => [withFields(), { start: 1, end: 3 }],
     upsample: () => [2, { method: "bilinear" }],
     vae: () => [{ ...model, objective: elbo({ beta: 2 }), posterior: "gaussian", prior: "standardNormal", seed: 3 }],
+    withField: () => [
+      withFields(),
+      choose.of(["site", "label", "age"]),
+      choose.of([() => "A", () => 3, () => numbers(6), () => Int32Array.from(numbers(6)), () => withFields().fields.site])(),
+      choose.of([{}, { shape: [] }]),
+    ],
     warmup: () => [{ steps: 3, target: adam && warmup({ steps: 2, target: 1 }) }],
     ...Object.fromEntries(Object.entries({
       image: { size: [8, 8, 1], filters: [2, 3], hidden: 4, latent: 2, activation: "relu" },

@@ -22,6 +22,12 @@ const good = [
   () => [[0.1, 0.2, 0.3, 0.4]],
   () => batch(),
   () => Uint8Array.of(9, 8, 7, 6),
+  () => ({ x: batch(), label: ["a", "b"], age: Float32Array.of(1, 2) }),
+  () =>
+    (async function* () {
+      yield { x: batch(), label: ["a", "b"] };
+      yield { x: [[0.1, 0.2, 0.3, 0.4]], label: "b" };
+    })(),
   () =>
     (async function* () {
       yield batch();
