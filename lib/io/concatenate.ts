@@ -2,7 +2,7 @@ import { describe, VaeError } from "../errors.js";
 import { noMore } from "../graph/arguments.js";
 import { isArray, isUint8Array } from "../graph/kinds.js";
 import { showShape, sizeOf } from "../graph/tensor.js";
-import { checkDataset, type Dataset } from "./dataset.js";
+import { type Dataset, readDataset } from "./dataset.js";
 import { zerosLike } from "./field-array.js";
 import { atOnce, joinBesideX } from "./field-join.js";
 import { columnOrder, copyColumns, reorderedStatistics } from "./names.js";
@@ -27,26 +27,26 @@ export function concatenateDatasets(datasets: readonly Dataset[], ...surplus: ne
   if (!isArray(datasets)) {
     throw new VaeError({ code: "argument", operation, expected: "an array of data sets", received: describe(datasets) });
   }
-  for (const dataset of datasets) checkDataset(dataset, operation);
-  const [first]: readonly Dataset[] = datasets;
+  const parts = Array.from(datasets, (dataset) => readDataset(dataset, operation));
+  const [first]: readonly Dataset[] = parts;
   if (first === undefined) throw new VaeError({ code: "argument", operation, expected: "at least one data set", received: "none" });
-  if (shared(datasets, "labels", "labels") !== undefined) shared(datasets, "labelNames", "names of classes");
-  const { columns, orders } = columnsOf(datasets);
-  checkRows(datasets, first);
-  checkStandardization(datasets, orders);
-  const rows = datasets.reduce((sum, dataset) => sum + dataset.rows, 0);
+  if (shared(parts, "labels", "labels") !== undefined) shared(parts, "labelNames", "names of classes");
+  const { columns, orders } = columnsOf(parts);
+  checkRows(parts, first);
+  checkStandardization(parts, orders);
+  const rows = parts.reduce((sum, dataset) => sum + dataset.rows, 0);
   const size = sizeOf(first.shape);
   const data = zerosLike(first.data, rows * size, operation);
   let offset = 0;
-  for (const [index, dataset] of datasets.entries()) {
+  for (const [index, dataset] of parts.entries()) {
     const order = orders[index];
     if (order === undefined) data.set(dataset.data, offset);
     else copyColumns(dataset.data, data, order, { start: 0, end: dataset.rows, offset });
     offset += dataset.rows * size;
   }
-  const beside = atOnce(joinBesideX(datasets, operation));
-  const bytes = datasets.find((dataset) => dataset.bytes !== undefined)?.bytes;
-  return { ...first, data, bytes, rows, ...beside, columns, name: nameOf(datasets) };
+  const beside = atOnce(joinBesideX(parts, operation));
+  const bytes = parts.find((dataset) => dataset.bytes !== undefined)?.bytes;
+  return { ...first, data, bytes, rows, ...beside, columns, name: nameOf(parts) };
 }
 
 /** Names that a name is made of; more would fill every message. */

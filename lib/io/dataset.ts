@@ -6,7 +6,7 @@ import { checkShape, type Shape, sameShape, shapeInstead, showShape, sizeOf } fr
 import { isArriving, isAsyncIterable, isIterable, type ReadLimits, readBatches, readBatchesAtOnce } from "./arrival.js";
 import { type BytesMeaning, withRawAsFloats } from "./bytes.js";
 import { type Batch, countRows, noRows, RowCollector } from "./collect.js";
-import { checkFieldTable, type Field } from "./field.js";
+import { checkFieldTable, type Field, readFieldTable } from "./field.js";
 import { ownedValues } from "./field-array.js";
 import { type FieldRecord, partsOf } from "./field-record.js";
 import { addField } from "./field-values.js";
@@ -184,6 +184,24 @@ export function checkDataset(dataset: Dataset, operation: string): void {
     expected: `${values} values${withLabels(rows)} for ${rows} rows of ${showShape(shape)}`,
     received: `${data.length} values${withLabels(labels?.length)}`,
   });
+}
+
+const PROPERTIES = ["data", "bytes", "rows", "shape", "labels", "labelNames", "fields", "columns", "standardization", "name"] as const;
+
+/**
+ * The data set as {@link checkDataset} accepts it, with every property read once: a getter cannot give what was not checked. What
+ * loaders add to theirs is kept.
+ *
+ * @throws VaeError as checkDataset
+ */
+export function readDataset(given: Dataset, operation: string): Dataset {
+  if (!isDataset(given)) checkDataset(given, operation);
+  const dataset: { -readonly [Key in keyof Dataset]: Dataset[Key] } = { ...given };
+  const inherited = PROPERTIES.filter((key) => !Object.hasOwn(dataset, key) && key in given);
+  Object.assign(dataset, Object.fromEntries(inherited.map((key) => [key, given[key]])));
+  if (dataset.fields !== undefined) dataset.fields = readFieldTable(dataset.fields);
+  checkDataset(dataset, operation);
+  return dataset;
 }
 
 function checkStandardization({ standardization, shape }: Dataset, name: string, operation: string): void {

@@ -25,14 +25,15 @@ export interface FromOptions {
 }
 
 /**
- * Rows of the given shape from a typed array, an array of rows, an iterable of batches or, as a promise, an async iterable
- * of batches. Typed arrays of up to 8 MiB are copied, larger ones are used in place: they are the data set's memory.
+ * Rows of the given shape from a typed array, an array of rows, a record of arrays by field name (`x` has the rows, see
+ * `withField` for the others), an iterable of batches or, as a promise, an async iterable of batches. Typed arrays of up to 8 MiB are copied, larger ones are used in place: they are the data set's memory.
  *
  * Chunks of bytes of an async iterable, such as a stream of a file of bytes, may be cut anywhere; all other batches hold whole rows.
  *
  * @example
  * ```ts
  * const masks = datasets.from(zerosAndOnes, [64, 64, 1], { bytes: "raw" });
+ * const photos = datasets.from({ x: pixels, label: ["cat", "dog", "cat"], age: [3, 7, 1] }, [32, 32, 3]);
  * ```
  * @throws VaeError `"shape"`, `"data"`, `"dtype"`, `"detached"` or `"argument"`, saying which row or batch does not fit; `"data"`
  *   for bytes that are all 0 and 1 where `bytes` is left out, and for more than `maxRows`. What a source throws, and the reason of an

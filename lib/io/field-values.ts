@@ -16,6 +16,7 @@ import {
   fieldInWords,
   isObject,
   notFieldArray,
+  readParts,
 } from "./field.js";
 import { isFieldArray, ownedValues, rowsBetween, zerosLike } from "./field-array.js";
 
@@ -92,10 +93,7 @@ function readField(values: unknown, place: FieldPlace, meaning: Meaning): Field 
     const expected = "no option shape beside a field, which has one";
     throw new VaeError({ code: "argument", operation, expected, received: showShape(meaning.shape) });
   }
-  // Read once: a getter cannot give what was not checked.
-  const { data, shape: own, names } = values as Field;
-  const listed = <T>(list: readonly T[]): readonly T[] => (isArray(list) ? Array.from(list as readonly T[]) : list);
-  const field = { data, shape: listed(own), ...(names === undefined ? {} : { names: listed(names) }) };
+  const field = readParts(values as Field);
   checkField(field, place);
   checkCategories(field, 0, field.data.length, place);
   return copied ? { ...field, data: copyOf(field.data) } : field;
@@ -127,7 +125,7 @@ function listField(list: readonly unknown[], place: FieldPlace, { shape = [], wh
     problem: `value ${wrong} of ${fieldInWords(place)}`,
     expected: whole ? "a whole number that fits an int32" : "a finite number that fits a float32",
     received: String(list[wrong]),
-    hint: "remove or fill in missing values",
+    hint: whole ? "number the classes, or give their names as texts" : "remove or fill in missing and infinite values",
   });
 }
 

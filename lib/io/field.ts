@@ -61,6 +61,18 @@ const PLACES: ReadonlyMap<string, string> = new Map([
   ["label", "labels and labelNames"],
 ]);
 
+/** The fields with every property read once. What is no field stays as it is, to be refused by {@link checkFieldTable}. */
+export function readFieldTable(fields: Readonly<Record<string, Field>>): Readonly<Record<string, Field>> {
+  if (!isObject(fields)) return fields;
+  return Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, isObject(field) ? readParts(field) : field]));
+}
+
+/** The parts of a field, read once; lists are copied. */
+export function readParts({ data, shape, names }: Field): Field {
+  const listed = <T>(list: readonly T[]): readonly T[] => (isArray(list) ? Array.from(list as readonly T[]) : list);
+  return { data, shape: listed(shape), ...(names === undefined ? {} : { names: listed(names) }) };
+}
+
 /** Throws unless the fields beside x, where there are any, are fields of so many rows. */
 export function checkFieldTable(fields: unknown, { rows, owner, operation }: Omit<FieldPlace, "name">): void {
   if (fields === undefined) return;

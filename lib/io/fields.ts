@@ -1,6 +1,6 @@
 import { Fields, noMore } from "../graph/arguments.js";
 import type { Shape } from "../graph/tensor.js";
-import { checkDataset, type Dataset } from "./dataset.js";
+import { type Dataset, readDataset } from "./dataset.js";
 import type { Field } from "./field.js";
 import { addField, type FieldValues } from "./field-values.js";
 
@@ -23,8 +23,7 @@ export interface FieldOptions {
 export function fieldsOf(dataset: Dataset, ...surplus: never[]): Readonly<Record<string, Field>> {
   const operation = "fieldsOf";
   noMore(operation, surplus);
-  checkDataset(dataset, operation);
-  const { data, shape, labels, labelNames, fields } = dataset;
+  const { data, shape, labels, labelNames, fields } = readDataset(dataset, operation);
   const label: Field | undefined = labels && { data: labels, shape: [], ...(labelNames === undefined ? {} : { names: labelNames }) };
   return Object.freeze({ x: { data, shape }, ...(label === undefined ? {} : { label }), ...fields });
 }
@@ -58,9 +57,9 @@ export function fieldsOf(dataset: Dataset, ...surplus: never[]): Readonly<Record
 export function withField(dataset: Dataset, name: string, values: FieldValues, options: FieldOptions = {}, ...surplus: never[]): Dataset {
   const operation = "withField";
   noMore(operation, surplus, 'withField(rows, "tokens", values, { shape: [128] })');
-  checkDataset(dataset, operation);
+  const own = readDataset(dataset, operation);
   const fields = new Fields(operation, options);
   const shape = fields.raw("shape") === undefined ? undefined : [...fields.shape("shape")];
   fields.finish();
-  return addField(dataset, name, values, operation, { shape });
+  return addField(own, name, values, operation, { shape });
 }

@@ -19,6 +19,7 @@ export interface RecordsOptions {
  * @example
  * ```ts
  * const rows = datasets.records([{ temperature: 61.2, pressure: 2.04 }, { pressure: 1.98, temperature: 59.7 }]);
+ * const sites = withField(datasets.records(readings, { columns: ["pressure"] }), "site", readings.map(({ site }) => site));
  * ```
  * @throws VaeError `"data"` for a value that is missing, NaN or beyond float32, with record and field, for other fields than those of
  *   the first record and for no records; `"argument"` for a value that is no number or a record that is no plain object.

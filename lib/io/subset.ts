@@ -2,7 +2,7 @@ import { describe, VaeError } from "../errors.js";
 import { Fields, isRecord, noMore, notOptions } from "../graph/arguments.js";
 import { isArrayLike, isReadable } from "../graph/kinds.js";
 import { sizeOf } from "../graph/tensor.js";
-import { checkDataset, type Dataset } from "./dataset.js";
+import { type Dataset, readDataset } from "./dataset.js";
 import type { Field, FieldArray } from "./field.js";
 import { rowsAt, rowsBetween } from "./field-array.js";
 
@@ -30,21 +30,21 @@ export interface SplitOptions {
 export function subset(dataset: Dataset, rows: ArrayLike<number> | RowRange, ...surplus: never[]): Dataset {
   const operation = "subset";
   noMore(operation, surplus, "subset(rows, { start: 0, end: 100 })");
-  checkDataset(dataset, operation);
+  const own = readDataset(dataset, operation);
   if (isRecord(rows) && isReadable(rows) && !("length" in rows)) {
     const fields = new Fields(operation, rows);
-    const bounds = { minimum: 0, maximum: dataset.rows, integer: true };
-    const [start, end] = [fields.number("start", bounds, 0), fields.number("end", bounds, dataset.rows)];
+    const bounds = { minimum: 0, maximum: own.rows, integer: true };
+    const [start, end] = [fields.number("start", bounds, 0), fields.number("end", bounds, own.rows)];
     if (end < start) throw fields.wrong("end", `at least start, ${start}`);
     fields.finish();
-    return withRows(dataset, end - start, (data, size) => rowsBetween(data, size, start, end, operation));
+    return withRows(own, end - start, (data, size) => rowsBetween(data, size, start, end, operation));
   }
   if (!isArrayLike(rows)) {
     const expected = "an array of indices of rows, or { start, end }";
     throw new VaeError({ code: "argument", operation, expected, received: describe(rows) });
   }
-  checkIndices(rows, dataset.rows, operation);
-  return withRows(dataset, rows.length, (data, size) => rowsAt(data, size, rows, operation));
+  checkIndices(rows, own.rows, operation);
+  return withRows(own, rows.length, (data, size) => rowsAt(data, size, rows, operation));
 }
 
 /** The data set with other rows: `choose` takes the same ones of every array of values, of which a row has `size`. */
@@ -81,25 +81,25 @@ function checkIndices(rows: ArrayLike<number>, count: number, operation: string)
 export function split(dataset: Dataset, options: SplitOptions, ...surplus: never[]): [rest: Dataset, part: Dataset] {
   const operation = "split";
   const example = "split(rows, { fraction: 0.1, seed: 1 })";
-  checkDataset(dataset, operation);
+  const own = readDataset(dataset, operation);
   if (!isRecord(options)) throw notOptions(operation, options, example);
   noMore(operation, surplus, example);
   const fields = new Fields(operation, options);
   const [fraction, count] = [fields.raw("fraction"), fields.raw("count")];
   const seed = fields.number("seed", { integer: true }, 0);
   fields.finish();
-  const wanted = count === undefined ? Math.round((typeof fraction === "number" ? fraction : Number.NaN) * dataset.rows) : count;
-  if ((fraction === undefined) === (count === undefined) || !isCount(wanted, dataset.rows - 1)) {
+  const wanted = count === undefined ? Math.round((typeof fraction === "number" ? fraction : Number.NaN) * own.rows) : count;
+  if ((fraction === undefined) === (count === undefined) || !isCount(wanted, own.rows - 1)) {
     throw new VaeError({
       code: "argument",
       operation,
-      problem: `cannot split ${dataset.rows} rows`,
+      problem: `cannot split ${own.rows} rows`,
       expected: "either a fraction between 0 and 1 or a count, so that both parts get at least one row",
       received: describe({ fraction, count }),
     });
   }
-  const order = permutation(dataset.rows, seed);
-  return [subset(dataset, order.subarray(wanted).sort()), subset(dataset, order.subarray(0, wanted).sort())];
+  const order = permutation(own.rows, seed);
+  return [subset(own, order.subarray(wanted).sort()), subset(own, order.subarray(0, wanted).sort())];
 }
 
 /** Fisher–Yates with the xorshift32 generator (Marsaglia 2003), seeded through the finalizer of MurmurHash3. */

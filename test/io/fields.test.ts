@@ -261,6 +261,37 @@ describe("rows keep their fields", () => {
   });
 });
 
+describe("data sets that are objects of a caller's", () => {
+  test("are read once: a getter cannot give what was not checked", () => {
+    const { data, shape } = rowsFrom(0, 2);
+    let asked = 0;
+    const fickle = {
+      ...rowsFrom(0, 2),
+      get fields() {
+        return asked++ === 0 ? { age: { data: Float32Array.of(1, 2), shape: [] } } : (null as never);
+      },
+    };
+    expect(Object.keys(fieldsOf(subset(fickle, [1])))).toEqual(["x", "age"]);
+    expect(asked).toBe(1);
+    class Readings implements Dataset {
+      readonly data = data;
+      readonly shape = shape;
+      readonly rows = 2;
+      readonly name = "readings";
+      get fields() {
+        return { age: { data: Float32Array.of(1, 2), shape: [] } };
+      }
+    }
+    expect(fieldsOf(subset(new Readings(), [1])).age!.data).toEqual(Float32Array.of(2));
+  });
+
+  test("keep what loaders add to theirs", () => {
+    const loaded = { ...rowsFrom(0, 2), warnings: ["rounded"] };
+    expect(withField(loaded, "site", "A")).toMatchObject({ warnings: ["rounded"] });
+    expect(subset(loaded, [0])).toMatchObject({ warnings: ["rounded"] });
+  });
+});
+
 describe("a record of arrays by name", () => {
   test("is a source of rows", () => {
     const record = {
