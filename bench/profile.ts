@@ -5,8 +5,10 @@ import type { PlanStep } from "#lib/compile/plan.js";
 import { Device, type DeviceOptions } from "#lib/runtime/device.js";
 import { loadAddon } from "#lib/runtime/native.js";
 import { extentOf } from "#lib/runtime/session.js";
+import { oneOptimizer } from "#lib/train/state.js";
+import { trainingGraph } from "#lib/train/step.js";
+import { rowsState } from "#lib/train/weights.js";
 import { architectureOf } from "#lib/vae/architecture.js";
-import { DATA, trainingGraph } from "#lib/vae/graph.js";
 import { parseConfig } from "#lib/vae/index.js";
 import { syntheticRows } from "./digits.js";
 import { modelOptions } from "./model.js";
@@ -25,7 +27,8 @@ const ROWS = 10_000;
 /** The graph of a workload's training step, of 10,000 rows of bytes, shuffled, with Adam. */
 export function trainingStep(workload: Workload) {
   const architecture = architectureOf(parseConfig(modelOptions(workload), "profile"));
-  const step = { rows: ROWS, dtype: "uint8", batchSize: workload.batch, shuffle: true, optimizer: adam(), optimizerStart: 0 } as const;
+  const courses = oneOptimizer(architecture, adam());
+  const step = { rows: ROWS, dtypes: { x: "uint8" as const }, batchSize: workload.batch, shuffle: true, courses, transforms: [] };
   return { architecture, graph: trainingGraph(architecture, step) };
 }
 
@@ -33,7 +36,7 @@ export async function profile({ workload, device: options, seconds }: ProfileSet
   const { input } = workload;
   const { architecture, graph } = trainingStep(workload);
   using device = Device.open(options);
-  await device.resident(DATA, [ROWS, input], "uint8").write(syntheticRows(workload, ROWS));
+  await device.resident(rowsState("x"), [ROWS, input], "uint8").write(syntheticRows(workload, ROWS));
   for (const [index, { name, shape }] of architecture.parameters.entries()) {
     const scale = 1 / Math.sqrt(Math.max(1, sizeOf(shape.slice(0, -1))));
     const values = Float32Array.from({ length: sizeOf(shape) }, (_, i) => scale * Math.sin(i * (index + 1)));

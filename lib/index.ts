@@ -2,6 +2,31 @@
 
 import "./node-version.js";
 
+export {
+  type BernoulliOptions,
+  bernoulli,
+  type Distribution,
+  type Divergence,
+  type Draw,
+  defineDivergence,
+  defineLikelihood,
+  definePosterior,
+  definePrior,
+  type FamilyBehaviour,
+  type FamilyContext,
+  type GaussianDistribution,
+  type GaussianLikelihoodOptions,
+  type GaussianPosteriorOptions,
+  gaussian,
+  gaussianDistribution,
+  gaussianPosterior,
+  type KlEstimate,
+  type Likelihood,
+  type Posterior,
+  type Prior,
+  type Role,
+  standardNormal,
+} from "./distributions/index.js";
 export { VaeError, type VaeErrorCode, type VaeErrorParts } from "./errors.js";
 export type { NumberBounds } from "./graph/arguments.js";
 export type { Attributes, DType, PaddingOption, Pair, Shape, Tensor } from "./graph/index.js";
@@ -52,12 +77,7 @@ export {
   withField,
 } from "./io/index.js";
 export type { Preparation } from "./io/preparation.js";
-export type { EvaluateOptions, Evaluation, ScoreOptions } from "./learn/evaluate.js";
-export type { ProfiledKernel } from "./learn/run.js";
-export type { TrainingState } from "./learn/state.js";
-export type { EpochRecord, FitOptions, History, IterateOptions, Progress, Terms, TrainedSteps, TrainOptions } from "./learn/train.js";
-export type { TrainingWarning, UnscaledColumn } from "./learn/unscaled.js";
-export { load, type PlacementOptions, type SampleOptions, type TrainingStatus, Vae, vae } from "./model.js";
+export { type GivenOptions, load, type PlacementOptions, type SampleOptions, type TrainingStatus, Vae, vae } from "./model.js";
 export {
   type Activation,
   type AdamOptions,
@@ -68,17 +88,21 @@ export {
   type BatchNormOptions,
   type Behaviour,
   batchNorm,
+  type ConditionShapes,
+  type Conditions,
   type Conv1dOptions,
   type Conv2dOptions,
   type ConvolutionLayerOptions,
   type ConvTranspose1dOptions,
   type ConvTranspose2dOptions,
+  clipNorm,
   constant,
   conv1d,
   conv2d,
   convTranspose1d,
   convTranspose2d,
   cosine,
+  type Declared,
   type DenseOptions,
   defineLayer,
   defineOptimizer,
@@ -87,33 +111,39 @@ export {
   dropout,
   exponential,
   type Fields,
+  film,
   flatten,
+  type GradientOf,
+  type GradientTransform,
   globalAveragePool,
   groupNorm,
-  type InferenceContext,
   type Initializer,
   instanceNorm,
+  joinCondition,
   type Layer,
   type LayerBehaviour,
-  type LayerContext,
+  type LayerOptions,
   layerNorm,
   linear,
   maxPool2d,
+  type Network,
+  type NetworkSpec,
   type NoiseSource,
   type NormalizationOptions,
+  named,
   type Optimizer,
   type OptimizerBehaviour,
   type OptimizerOptions,
   type OptimizerStep,
   type PaddingOption1d,
   type ParameterSpec,
-  type PartParameters,
   type PoolLayerOptions,
   type ResidualOptions,
   reshape,
   residual,
   type Schedule,
   type ScheduleBehaviour,
+  type Scope,
   type SgdOptions,
   type Sizes,
   scheduledValue,
@@ -121,48 +151,56 @@ export {
   sgd,
   stepDecay,
   type Tagged,
-  type TrainingContext,
+  type UpsampleOptions,
   upsample,
   warmup,
 } from "./nn/index.js";
 export type { DeviceOptions } from "./runtime/device.js";
 export type { Precision } from "./runtime/native.js";
+export type { EpochRecord, FitOptions, History, IterateOptions, Metrics, Progress, TrainedSteps, TrainOptions } from "./train/fit.js";
+export type { GroupOptions, ParameterGroup } from "./train/groups.js";
+export type { ProfiledKernel } from "./train/run.js";
+export type { SlotsOf, TrainingState } from "./train/state.js";
+export type { TrainingWarning, UnscaledColumn } from "./train/unscaled.js";
+export type { MemoryUse, NamedArray } from "./train/weights.js";
+export type { EvaluateOptions, Evaluation, ScoreOptions } from "./vae/evaluate.js";
 export {
   type AnyImagePresetOptions,
-  type BernoulliOptions,
-  bernoulli,
-  defineLikelihood,
+  type Condition,
+  type ConditionOptions,
+  type ConditionPlace,
+  category,
   defineObjective,
-  definePosterior,
-  definePrior,
+  defineWiring,
   type ElboOptions,
   elbo,
-  type GaussianDistribution,
-  type GaussianLikelihoodOptions,
-  type GaussianPosteriorOptions,
-  gaussian,
-  gaussianDistribution,
-  gaussianPosterior,
+  type FamilyOf,
+  familyOf,
   type ImagePresetOptions,
+  importanceLogWeights,
   type KindName,
-  type KlEstimate,
-  type LatentDistribution,
-  type Likelihood,
-  type LikelihoodBehaviour,
+  klContributions,
+  type LatentTrace,
+  logLikelihood,
+  type ModelOptions,
   type Objective,
   type ObjectiveBehaviour,
   type ObjectiveContext,
   type ObjectiveTerms,
-  type Posterior,
-  type PosteriorBehaviour,
+  type Observation,
   type PresetOptions,
-  type Prior,
-  type PriorBehaviour,
   presets,
-  standardNormal,
+  type RealOptions,
+  real,
+  repeatRows,
+  sumContributions,
   type TablePresetOptions,
+  type Trace,
   type VaeConfig,
   type VaeOptions,
+  type WiredConfig,
+  type WiredOptions,
+  type Wiring,
+  type WiringBehaviour,
 } from "./vae/index.js";
-export type { CallOptions, Encoding, InterpolateOptions, Latents } from "./vae/infer.js";
-export type { MemoryUse, NamedArray } from "./vae/weights.js";
+export type { CallOptions, Encoding, Given, InterpolateOptions, Latents } from "./vae/infer.js";

@@ -6,28 +6,31 @@ import type { Shape } from "./graph/tensor.js";
 import type { DataSource } from "./io/dataset.js";
 import type { DataNames } from "./io/names.js";
 import { type Preparation, parsePreparation } from "./io/preparation.js";
-import { type EvaluateOptions, type Evaluation, evaluateRows, MOST_SAMPLES, type ScoreOptions, scoreRows } from "./learn/evaluate.js";
-import { checkWeights, readModel, saveModel } from "./learn/saved.js";
-import type { Trainable, TrainingState } from "./learn/state.js";
-import { type FitOptions, fitModel, type History, type IterateOptions, type TrainedSteps, trainModel } from "./learn/train.js";
 import { Fields, isRecord } from "./nn/index.js";
 import type { DeviceOptions } from "./runtime/device.js";
 import type { Precision } from "./runtime/native.js";
-import { type Architecture, architectureOf, checkParameters, summarize } from "./vae/architecture.js";
-import { configOptions, parseConfig, type VaeConfig, type VaeOptions } from "./vae/config.js";
+import { checkParameters, checkWeights } from "./train/check-weights.js";
+import { type FitOptions, fitModel, type History, type IterateOptions, type TrainedSteps, trainModel } from "./train/fit.js";
+import { feedOf, ownRows, stopping } from "./train/rows.js";
+import type { TrainingState } from "./train/state.js";
+import { type MemoryUse, type NamedArray, Weights } from "./train/weights.js";
+import { type Architecture, architectureOf, summarize } from "./vae/architecture.js";
+import { configOptions, parseConfig, type VaeConfig, type VaeOptions, type WiredConfig, type WiredOptions } from "./vae/config.js";
+import { type EvaluateOptions, type Evaluation, evaluateRows, MOST_SAMPLES, type ScoreOptions, scoreRows } from "./vae/evaluate.js";
 import {
   type CallOptions,
   decode,
   type Encoding,
   encode,
+  type Given,
+  type Inference,
   type InterpolateOptions,
   interpolate,
   type Latents,
   reconstruct,
   sample,
 } from "./vae/infer.js";
-import { ownRows, stopping } from "./vae/rows.js";
-import { type MemoryUse, type NamedArray, Weights } from "./vae/weights.js";
+import { readModel, saveModel } from "./vae/saved.js";
 
 const FEWER_ROWS = "use fewer rows at a time";
 
@@ -46,8 +49,21 @@ export interface PlacementOptions {
   readonly precision?: Precision;
 }
 
-export interface SampleOptions extends CallOptions {
-  /** Scales the latents' spread: below 1 samples are more typical and less varied; default 1. */
+/** Conditions of rows that are not there yet. */
+export interface GivenOptions extends CallOptions {
+  /**
+   * For a model with conditions: one value for all rows, or one for each; categories by name or number.
+   *
+   * @example
+   * ```ts
+   * await model.sample(64, { given: { label: 3, site: "A" } });
+   * ```
+   */
+  readonly given?: Given;
+}
+
+export interface SampleOptions extends GivenOptions {
+  /** Scales the noise that latents are drawn with: below 1 samples are more typical and less varied; default 1. */
   readonly temperature?: number;
   /** The same seed gives the same samples; by default every call goes on where the one before ended. */
   readonly seed?: number;
@@ -71,19 +87,19 @@ export interface TrainingStatus extends Readonly<TrainingState> {
  * `"detached"` for data it cannot take, and with `"memory"` for what does not fit into memory: all that a call needs is compared
  * with what the process can have before any of it is allocated. The model stays usable after each of these but the first.
  */
-export class Vae implements AsyncDisposable, Disposable {
-  readonly #model: Trainable;
+export class Vae<Config extends VaeConfig | WiredConfig = VaeConfig> implements AsyncDisposable, Disposable {
+  readonly #model: Inference;
   #draws = 0;
   #preparation: Preparation | undefined;
 
   /** @internal */
   constructor(architecture: Architecture, weights: Weights, state: TrainingState, names: DataNames = {}) {
-    this.#model = { architecture, weights, state, names, training: undefined };
+    this.#model = { trainable: architecture, seed: architecture.config.seed, weights, state, names, training: undefined };
   }
 
   /** What the model is made of: frozen JSON. */
-  get config(): VaeConfig {
-    return this.#model.architecture.config;
+  get config(): Config {
+    return this.#model.trainable.config as Config;
   }
 
   /** `"cpu"` or the CUDA device, in words. */
@@ -131,7 +147,7 @@ export class Vae implements AsyncDisposable, Disposable {
   }
 
   set preparation(preparation: Preparation | undefined) {
-    const { size } = this.#model.architecture;
+    const { size } = this.#model.trainable;
     this.#preparation = preparation === undefined ? undefined : parsePreparation(preparation, size, "preparation");
   }
 
@@ -143,9 +159,17 @@ export class Vae implements AsyncDisposable, Disposable {
    *   when a term becomes NaN or infinite (the model keeps the last good weights), `"argument"` while another training of
    *   this model runs.
    */
-  async fit(data: DataSource, options: FitOptions = {}, ...surplus: never[]): Promise<History> {
+  async fit(data: DataSource, options: FitOptions<Evaluation> = {}, ...surplus: never[]): Promise<History<Evaluation>> {
     noMore("fit", surplus, "fit(data, { epochs: 10, batchSize: 64 })");
-    return withMemoryErrors("fit", FEWER_ROWS, () => fitModel(this.#model, data, options));
+    const model = this.#model;
+    return withMemoryErrors("fit", FEWER_ROWS, () =>
+      fitModel(model, data, options, {
+        prepare: async (rows) => {
+          await feedOf(model.trainable.fields, rows, "fit validation");
+        },
+        validate: (rows, operation, signal) => evaluateRows(model, rows, { importanceSamples: 0, seed: model.seed, signal, operation }),
+      }),
+    );
   }
 
   /**
@@ -165,10 +189,13 @@ export class Vae implements AsyncDisposable, Disposable {
   }
 
   /** E[x|z] of every latent, `rows × product(input)`: probabilities under a Bernoulli likelihood, means under a Gaussian. */
-  async decode(latents: Latents, options: CallOptions = {}, ...surplus: never[]): Promise<Float32Array> {
+  async decode(latents: Latents, options: GivenOptions = {}, ...surplus: never[]): Promise<Float32Array> {
     noMore("decode", surplus, "decode(latents, { signal })");
-    const signal = callOptions("decode", options);
-    return withMemoryErrors("decode", FEWER_ROWS, () => decode(this.#model, latents, signal));
+    const fields = new Fields("decode", options);
+    const given = fields.raw("given") as Given | undefined;
+    const signal = signalOption(fields);
+    fields.finish();
+    return withMemoryErrors("decode", FEWER_ROWS, () => decode(this.#model, latents, given, signal));
   }
 
   /** E[x|z] at the mean of every row's posterior, `rows × product(input)`, in the order of {@link Vae.columns}. */
@@ -186,11 +213,12 @@ export class Vae implements AsyncDisposable, Disposable {
     const size = countOf("sample", "count", count);
     const fields = new Fields("sample", options);
     const temperature = fields.number("temperature", { minimum: 0 }, 1);
-    const given = fields.raw("seed") === undefined ? undefined : seedOf(fields);
+    const seed = fields.raw("seed") === undefined ? undefined : seedOf(fields);
+    const given = fields.raw("given") as Given | undefined;
     const signal = signalOption(fields);
     fields.finish();
-    const request = { signal, count: size, temperature, seed: given ?? this.config.seed };
-    if (given !== undefined) return sample(this.#model, { ...request, draw: 0 });
+    const request = { signal, count: size, temperature, given, seed: seed ?? this.config.seed };
+    if (seed !== undefined) return sample(this.#model, { ...request, draw: 0 });
     const draw = this.#draws;
     // Far from every seed's first draws, so that sample(n, { seed }) with the model's seed gives others.
     this.#draws += size;
@@ -211,9 +239,12 @@ export class Vae implements AsyncDisposable, Disposable {
     const count = countOf("interpolate", "steps", steps);
     const fields = new Fields("interpolate", options);
     const spherical = fields.boolean("spherical", false);
+    const given = fields.raw("given") as Given | undefined;
     const signal = signalOption(fields);
     fields.finish();
-    return withMemoryErrors("interpolate", "ask for fewer steps", () => interpolate(this.#model, [from, to], count, { spherical, signal }));
+    return withMemoryErrors("interpolate", "ask for fewer steps", () =>
+      interpolate(this.#model, [from, to], count, { spherical, given, signal }),
+    );
   }
 
   /** Means per row in nats: ELBO and its parts, active units and, with `importanceSamples`, the negative log-likelihood. */
@@ -253,9 +284,9 @@ export class Vae implements AsyncDisposable, Disposable {
   /** Copies of all weights by name (`"encoder.0.weight"`), row-major; dense weights are `[inputs, units]`. */
   async parameters(...surplus: never[]): Promise<Map<string, NamedArray>> {
     noMore("parameters", surplus);
-    const { architecture, weights } = this.#model;
+    const { trainable, weights } = this.#model;
     return weights.read(
-      architecture.parameters.map(({ name }) => name),
+      trainable.parameters.map(({ name }) => name),
       "parameters",
     );
   }
@@ -269,11 +300,11 @@ export class Vae implements AsyncDisposable, Disposable {
     ...surplus: never[]
   ): Promise<void> {
     noMore("setParameters", surplus);
-    const { architecture } = this.#model;
+    const { parameters } = this.#model.trainable;
     const given = isMap(values) ? new Map([...values].map(([name, value]) => [name, partsOf(value)])) : values;
-    checkParameters(architecture, given, "setParameters");
+    checkParameters(parameters, given, "setParameters");
     const copies = new Map([...given].map(([name, { data }]) => [name, { data: Float32Array.from(data) }]));
-    checkWeights(architecture, copies, "setParameters");
+    checkWeights(parameters, copies, "setParameters");
     await this.#model.weights.write(copies, "setParameters");
   }
 
@@ -295,7 +326,7 @@ export class Vae implements AsyncDisposable, Disposable {
   /** The layers with their shapes and parameter counts, as a table to print. */
   summary(...surplus: never[]): string {
     noMore("summary", surplus);
-    return summarize(this.#model.architecture);
+    return summarize(this.#model.trainable);
   }
 
   /** Bytes held on the device. */
@@ -320,6 +351,8 @@ export class Vae implements AsyncDisposable, Disposable {
   }
 }
 
+/** Makes a model of another wiring, with new weights; see {@link defineWiring}. */
+export function vae(options: WiredOptions & PlacementOptions, ...surplus: never[]): Vae<WiredConfig>;
 /**
  * Makes a variational autoencoder with new weights.
  *
@@ -331,11 +364,12 @@ export class Vae implements AsyncDisposable, Disposable {
  * ```
  * @throws VaeError `"argument"` or `"shape"` for options that cannot work, `"device"` for an unknown or unusable device.
  */
-export function vae(options: VaeOptions & PlacementOptions, ...surplus: never[]): Vae {
+export function vae(options: VaeOptions & PlacementOptions, ...surplus: never[]): Vae;
+export function vae(options: (VaeOptions | WiredOptions) & PlacementOptions, ...surplus: never[]): Vae<VaeConfig | WiredConfig> {
   noMore("vae", surplus, "vae({ input: [784], latent: 20, … })");
   const { placement, rest } = readPlacement("vae", options, configOptions);
   const architecture = architectureOf(parseConfig(rest, "vae"));
-  return new Vae(architecture, new Weights(architecture, placement), { step: 0, optimizer: null, optimizerStart: 0, scheduleStart: 0 });
+  return new Vae(architecture, weightsOf(architecture, placement), { step: 0, optimizer: null, optimizerStart: 0, scheduleStart: 0 });
 }
 
 /**
@@ -350,9 +384,13 @@ export async function load(path: string | URL, options: PlacementOptions = {}, .
   noMore("load", surplus, example);
   const { placement } = readPlacement("load", options, []);
   const { architecture, state, names, preparation, tensors } = await readModel(path);
-  const model = new Vae(architecture, new Weights(architecture, placement, tensors), state, names);
+  const model = new Vae(architecture, weightsOf(architecture, placement, tensors), state, names);
   model.preparation = preparation;
   return model;
+}
+
+function weightsOf(architecture: Architecture, placement: DeviceOptions, tensors?: ReadonlyMap<string, NamedArray>): Weights {
+  return new Weights(architecture.parameters, architecture.config.seed, placement, tensors);
 }
 
 /** Reads a caller's weights once, so that what is checked is what is used, whatever their getters say the next time. */

@@ -33,7 +33,7 @@ await compete(async (task: Task): Promise<Contestant> => {
     const { value } = await training.next();
     if (value === undefined) throw new Error("training ended");
     stepsPerSecond = value.stepsPerSecond;
-    return { steps: Math.max(1, every), loss: value.terms.loss! };
+    return { steps: Math.max(1, every), loss: value.metrics.loss! };
   }
 
   const { version } = JSON.parse(readFileSync(new URL("../../../package.json", import.meta.url), "utf8")) as { version: string };

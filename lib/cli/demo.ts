@@ -56,7 +56,7 @@ async function demo(name: SubjectName, options: DemoOptions): Promise<void> {
   if (history === undefined) return;
   say("\nepoch  training loss");
   const shown = history.epochs.filter((_, index, { length }) => length <= 10 || (index + 1) % Math.ceil(length / 10) === 0);
-  for (const { epoch, terms } of shown) say(`${String(epoch).padStart(5)}  ${terms.loss!.toFixed(2).padStart(13)}`);
+  for (const { epoch, metrics } of shown) say(`${String(epoch).padStart(5)}  ${metrics.loss!.toFixed(2).padStart(13)}`);
   say(`\ntrained ${history.steps.toLocaleString("en-US")} steps in ${duration(history.seconds)}`);
   const evaluation = await model.evaluate(test);
   const { elbo, reconstruction, kl } = evaluation;

@@ -1,5 +1,5 @@
 import { type GenericBar, Presets, SingleBar } from "cli-progress";
-import type { Progress } from "../learn/train.js";
+import type { Progress } from "../train/fit.js";
 
 const BAR_SIZE = 14;
 
@@ -9,7 +9,7 @@ const GROWTH = 1.5;
 const SLOWEST_LINES_MS = 30_000;
 
 /** `loss` is left out: at β = 1 it is the ELBO with the other sign. */
-const SHOWN_TERMS = ["elbo", "reconstruction", "kl"];
+const SHOWN_METRICS = ["elbo", "reconstruction", "kl"];
 
 /**
  * Shows how a training gets on: as a bar on a terminal, otherwise as a line now and then, for logs. It goes to standard
@@ -81,14 +81,14 @@ function startBar(steps: number, stream: NodeJS.WriteStream): GenericBar {
  * @param width where this is too narrow, what says least is left out first
  */
 export function describeProgress(progress: Progress, width = Number.POSITIVE_INFINITY): string {
-  const { epoch, epochs, terms, stepsPerSecond, samplesPerSecond, secondsLeft } = progress;
-  const known = SHOWN_TERMS.filter((name) => terms[name] !== undefined);
-  // An objective of the user's own may record other terms.
-  const shown = known.length > 0 ? known : Object.keys(terms);
+  const { epoch, epochs, metrics, stepsPerSecond, samplesPerSecond, secondsLeft } = progress;
+  const known = SHOWN_METRICS.filter((name) => metrics[name] !== undefined);
+  // An objective of the user's own may record other metrics.
+  const shown = known.length > 0 ? known : Object.keys(metrics);
   // The first term, the time left and the speed say most.
   const parts: { readonly text: string; readonly importance: number }[] = [
     { text: `epoch ${epoch}/${epochs}`, importance: 3 },
-    ...shown.map((name, place) => ({ text: `${name} ${terms[name]!.toFixed(2)}`, importance: place === 0 ? 6 : 2 })),
+    ...shown.map((name, place) => ({ text: `${name} ${metrics[name]!.toFixed(2)}`, importance: place === 0 ? 6 : 2 })),
     { text: `${rate(stepsPerSecond)} steps/s`, importance: 4 },
     { text: `${rate(samplesPerSecond)} samples/s`, importance: 1 },
   ];

@@ -17,8 +17,8 @@ import {
   type VaeOptions,
   vae,
 } from "../index.js";
-import type { ProfiledKernel } from "../learn/run.js";
 import { activations } from "../nn/activations.js";
+import type { ProfiledKernel } from "../train/run.js";
 import { openData } from "./data.js";
 import { trainAndSave } from "./ending.js";
 import {
@@ -151,7 +151,7 @@ async function train(options: TrainOptions): Promise<void> {
     });
   });
   if (history === undefined) return;
-  const loss = history.epochs.at(-1)?.terms.loss;
+  const loss = history.epochs.at(-1)?.metrics.loss;
   const ending = loss === undefined ? "" : `, loss ${loss.toFixed(2)} nats in the last epoch`;
   const profile = history.profile === undefined ? "" : profileTable(history.profile);
   reportDone(out, `${profile}trained ${history.steps} steps in ${duration(history.seconds)}${ending}; saved ${out}`);

@@ -20,8 +20,14 @@ export interface Checkpoint {
   readonly tensors: ReadonlyMap<string, StoredTensor>;
 }
 
-/** Raised when older versions of node-vae could misread the file. */
-const VERSION = 1;
+/** What {@link loadCheckpoint} gives. */
+export interface LoadedCheckpoint extends Required<Checkpoint> {
+  /** Of the file: names may have changed since. */
+  readonly version: number;
+}
+
+/** Raised when older versions of node-vae could misread the file. Files of earlier ones are read too. */
+const VERSION = 2;
 const KEY = "node-vae";
 
 /**
@@ -54,7 +60,7 @@ export async function saveCheckpoint(path: string | URL, checkpoint: Checkpoint,
  *
  * @throws VaeError `"file"` for a file that is missing, truncated, corrupt, not a checkpoint, or of an unknown version.
  */
-export async function loadCheckpoint(path: string | URL, operation = "load"): Promise<Required<Checkpoint>> {
+export async function loadCheckpoint(path: string | URL, operation = "load"): Promise<LoadedCheckpoint> {
   const source = sourceOf(operation, path);
   const { tensors, metadata } = await readSafetensorsFor(operation, path);
   const text = metadata[KEY];
@@ -65,15 +71,15 @@ export async function loadCheckpoint(path: string | URL, operation = "load"): Pr
   }
   const metadataError = () => fileError(source, `the "${KEY}" metadata are not a JSON object`);
   const { version, config, training, data, preparation } = parse(text, metadataError);
-  if (version !== VERSION) {
+  if (typeof version !== "number" || !(version >= 1 && version <= VERSION)) {
     throw fileError(source, "a checkpoint of an unknown version", {
-      expected: `version ${VERSION}`,
+      expected: `a version from 1 to ${VERSION}`,
       received: `version ${describe(version)}`,
       hint: "update node-vae, or save the model again with this version",
     });
   }
   if (config === undefined) throw fileError(source, `the "${KEY}" metadata hold no config`);
-  return { config, training: training ?? null, data: data ?? null, preparation: preparation ?? null, tensors };
+  return { version, config, training: training ?? null, data: data ?? null, preparation: preparation ?? null, tensors };
 }
 
 function parse(text: string, error: () => VaeError): { readonly [key: string]: JsonValue } {

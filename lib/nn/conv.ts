@@ -13,12 +13,12 @@ import {
   type Tensor,
 } from "../graph/index.js";
 import { type Activation, activate, activations } from "./activations.js";
-import { defineLayer, type Layer, layers } from "./layer.js";
+import { defineLayer, type Layer, type LayerOptions, layers } from "./layer.js";
 import { type Initializer, initializers } from "./parameters.js";
 import { type AxisCount, along, checkSample, type PaddingOption1d, paddingAlong, parsePadding, parseSizes, type Sizes } from "./windows.js";
 
 /** What all convolutions are told. */
-export interface ConvolutionLayerOptions<Size, Padding> {
+export interface ConvolutionLayerOptions<Size, Padding> extends LayerOptions {
   /** Step from window to window; default 1. A transposed convolution makes its input so many times larger. */
   readonly stride?: Size;
   /**
@@ -57,7 +57,7 @@ export interface ConvTranspose1dOptions extends Conv1dOptions {
 }
 
 /** A convolution, as data: all options filled in. */
-interface Convolution<Size extends Sizes, Padding> extends Layer, Required<ConvolutionLayerOptions<Size, Padding>> {
+interface Convolution<Size extends Sizes, Padding> extends Layer, Required<Omit<ConvolutionLayerOptions<Size, Padding>, "name">> {
   readonly filters: number;
   readonly kernelSize: Size;
   readonly outputSize?: Size;
@@ -143,7 +143,7 @@ function define<L extends Convolution1d | Convolution2d>(
         : convolutionAxes(kind, sizes, taps(layer), windows, input.at(-1)!, shown).map(({ output }) => output);
       return [...places, layer.filters];
     },
-    parameters: (layer, input: Shape) => {
+    declare: (layer, input: Shape) => {
       const { filters, groups, bias, initializer } = layer;
       const channels = input.at(-1)!;
       const window = sizeOf(taps(layer));
@@ -153,10 +153,12 @@ function define<L extends Convolution1d | Convolution2d>(
       const fan = { fanIn: Math.max(1, (ins * channels) / groups), fanOut: Math.max(1, (outs * filters) / groups) };
       const features = transposed ? [filters / groups, channels] : [channels / groups, filters];
       const weight = { shape: [...taps(layer), ...features], initializer, ...fan };
-      if (!bias) return { weight };
-      return { weight, bias: { shape: [filters], initializer: initializer === "fanInUniform" ? initializer : "zeros", ...fan } };
+      if (!bias) return { parameters: { weight } };
+      return {
+        parameters: { weight, bias: { shape: [filters], initializer: initializer === "fanInUniform" ? initializer : "zeros", ...fan } },
+      };
     },
-    apply: (layer, x, { weight, bias }) => {
+    apply: (layer, x, { parameters: { weight, bias } }) => {
       const result = apply(layer, x, weight!);
       return activate(layer.activation, bias === undefined ? result : add(result, bias));
     },

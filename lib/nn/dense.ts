@@ -1,7 +1,7 @@
 import { VaeError } from "../errors.js";
 import { add, matmul, reshape, type Shape, showShape, sizeOf } from "../graph/index.js";
 import { type Activation, activate, activations } from "./activations.js";
-import { defineLayer, type Layer, layers } from "./layer.js";
+import { defineLayer, type Layer, type LayerOptions, layers } from "./layer.js";
 import { type Initializer, initializers } from "./parameters.js";
 
 /** A fully connected layer, as data. */
@@ -13,7 +13,7 @@ export interface Dense extends Layer {
   readonly initializer: Initializer;
 }
 
-export interface DenseOptions {
+export interface DenseOptions extends LayerOptions {
   /** Default `"linear"`. */
   readonly activation?: Activation;
   /** Whether a bias is added; default true. */
@@ -49,13 +49,15 @@ defineLayer<Dense>("dense", {
     const received = `a sample ${showShape(input)} and ${units} units`;
     throw new VaeError({ code: "shape", operation: "dense", expected: "at most 2^26 values in a sample and at most 2^26 units", received });
   },
-  parameters: ({ units, bias, initializer }, input: Shape) => {
+  declare: ({ units, bias, initializer }, input: Shape) => {
     const fan = { fanIn: sizeOf(input), fanOut: units };
     const weight = { shape: [fan.fanIn, units], initializer, ...fan };
-    if (!bias) return { weight };
-    return { weight, bias: { shape: [units], initializer: initializer === "fanInUniform" ? initializer : "zeros", ...fan } };
+    if (!bias) return { parameters: { weight } };
+    return {
+      parameters: { weight, bias: { shape: [units], initializer: initializer === "fanInUniform" ? initializer : "zeros", ...fan } },
+    };
   },
-  apply: ({ activation }, x, { weight, bias }) => {
+  apply: ({ activation }, x, { parameters: { weight, bias } }) => {
     const rows = x.shape.length === 2 ? x : reshape(x, [x.shape[0]!, sizeOf(x.shape.slice(1))]);
     const product = matmul(rows, weight!);
     return activate(activation, bias === undefined ? product : add(product, bias));

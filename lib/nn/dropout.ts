@@ -1,5 +1,5 @@
 import { greaterEqual, multiply } from "../graph/index.js";
-import { defineLayer, type Layer, layers } from "./layer.js";
+import { defineLayer, type Layer, type LayerOptions, layers } from "./layer.js";
 
 interface Dropout extends Layer {
   readonly kind: "dropout";
@@ -13,16 +13,16 @@ interface Dropout extends Layer {
  *
  * @param rate at least 0, below 1
  */
-export function dropout(rate: number, ...surplus: never[]): Layer {
-  return layers.construct("dropout", { positional: { rate }, surplus });
+export function dropout(rate: number, options: LayerOptions = {}, ...surplus: never[]): Layer {
+  return layers.construct("dropout", { positional: { rate }, options, surplus, usual: "name" });
 }
 
 defineLayer<Dropout>("dropout", {
   parse: (options) => ({ kind: "dropout", rate: options.number("rate", { minimum: 0, below: 1 }) }),
   outputShape: (_, input) => input,
-  apply: ({ rate }, x, _, context) => {
-    if (context.mode === "inference" || rate === 0) return x;
-    const kept = greaterEqual(context.noise.uniform(x.shape), rate);
+  apply: ({ rate }, x, { mode, noise }) => {
+    if (mode === "inference" || rate === 0) return x;
+    const kept = greaterEqual(noise.uniform(x.shape), rate);
     return multiply(multiply(x, 1 / (1 - rate)), kept);
   },
 });

@@ -4,7 +4,8 @@ import { closeBuiltIns } from "./tagged.js";
 
 export { Fields, isRecord } from "../graph/arguments.js";
 export { type Activation, activations } from "./activations.js";
-export { type InferenceContext, inference, type LayerContext, type NoiseSource, type TrainingContext, TrainingLayers } from "./context.js";
+export { Pass } from "./apply.js";
+export { conditionsJoined, film, joinCondition, joinedShape, readsConditions } from "./conditions.js";
 export {
   type Conv1dOptions,
   type Conv2dOptions,
@@ -18,7 +19,17 @@ export {
 } from "./conv.js";
 export { type Dense, type DenseOptions, dense } from "./dense.js";
 export { dropout } from "./dropout.js";
-export { defineLayer, flatten, type Layer, type LayerBehaviour, layers, reshapeLayer as reshape } from "./layer.js";
+export {
+  defineLayer,
+  flatten,
+  type Layer,
+  type LayerBehaviour,
+  type LayerOptions,
+  layers,
+  named,
+  reshapeLayer as reshape,
+} from "./layer.js";
+export { BATCH_ORDER, Noise, NoNoise, RowNoise, ScaledNoise, streamOf } from "./noise.js";
 export {
   type BatchNormOptions,
   batchNorm,
@@ -32,8 +43,10 @@ export {
   type AdamWOptions,
   adam,
   adamW,
+  clipNorm,
   defineOptimizer,
   type GradientOf,
+  type GradientTransform,
   type Optimizer,
   type OptimizerBehaviour,
   type OptimizerOptions,
@@ -52,9 +65,8 @@ export {
   type NamedParameter,
   nameParameters,
   type ParameterSpec,
-  type PartParameters,
 } from "./parameters.js";
-export { averagePool2d, globalAveragePool, maxPool2d, type PoolLayerOptions, upsample } from "./pooling.js";
+export { averagePool2d, globalAveragePool, maxPool2d, type PoolLayerOptions, type UpsampleOptions, upsample } from "./pooling.js";
 export { type ResidualOptions, residual, sequential } from "./residual.js";
 export {
   constant,
@@ -69,7 +81,8 @@ export {
   stepDecay,
   warmup,
 } from "./schedules.js";
-export { applyStack, inferStack, type Stack, type StackEntry, stackLayers } from "./stack.js";
+export type { ConditionShapes, Conditions, Declared, Network, NetworkSpec, NoiseSource, Scope } from "./scope.js";
+export { inferStack, type Place, parametersIn, placeOf, type Stack, type StackEntry, shapeAfter, stackLayers } from "./stack.js";
 export { type Behaviour, closeBuiltIns, freezePlain, Registry, type Tagged } from "./tagged.js";
 export type { PaddingOption1d, Sizes } from "./windows.js";
 

@@ -1,12 +1,37 @@
 import { VaeError } from "../errors.js";
-import type { Fields } from "../graph/arguments.js";
+import { type Fields, noMore } from "../graph/arguments.js";
 import { reshape, type Shape, showShape, sizeOf, type Tensor } from "../graph/index.js";
-import type { LayerContext } from "./context.js";
-import type { ParameterSpec } from "./parameters.js";
+import type { ConditionShapes, Declared, Scope } from "./scope.js";
 import { type Behaviour, Registry, type Tagged } from "./tagged.js";
 
 /** A layer as frozen plain data: `{ kind: "dense", units: 400, … }`. */
-export type Layer = Tagged;
+export interface Layer extends Tagged {
+  /** Stands for the layer's place in the names of its parameters: `encoder.features.weight` instead of `encoder.0.weight`. */
+  readonly name?: string;
+}
+
+/** What every layer takes. */
+export interface LayerOptions {
+  /**
+   * Stands for the layer's place in the names of its parameters, so that these, their initial values and the layer's noise stay
+   * as they are when layers are put before it. A letter, then letters, digits, `_` and `-`; `head` and `shape` are taken.
+   */
+  readonly name?: string;
+}
+
+/** The layer under another name; see {@link LayerOptions}. */
+export function named<L extends Layer>(name: string, layer: L, ...surplus: never[]): L {
+  noMore("named", surplus);
+  return layers.parse({ ...layers.parsed(layer, "named"), name }, "named") as L;
+}
+
+/** The option that all layers have. */
+function readName(options: Fields): { readonly name?: string } {
+  const name = options.raw("name");
+  if (name === undefined) return {};
+  if (typeof name === "string" && /^[A-Za-z][\w-]*$/.test(name) && name !== "head" && name !== "shape") return { name };
+  throw options.wrong("name", 'a letter, then letters, digits, "_" and "-", and not "head" or "shape"');
+}
 
 /**
  * What the layers of one kind do. Shapes are those of one sample; tensors have the batch as an extra first axis.
@@ -16,8 +41,8 @@ export type Layer = Tagged;
  * defineLayer("scale", {
  *   parse: () => ({ kind: "scale" }),
  *   outputShape: (_, input) => input,
- *   parameters: (_, input) => ({ gain: { shape: input, initializer: "ones" } }),
- *   apply: (_, x, { gain }) => multiply(x, gain),
+ *   declare: (_, input) => ({ parameters: { gain: { shape: input, initializer: "ones" } } }),
+ *   apply: (_, x, { parameters: { gain } }) => multiply(x, gain),
  * });
  * vae({ …, encoder: [{ kind: "scale" }, dense(400)] });
  * ```
@@ -26,14 +51,14 @@ export interface LayerBehaviour<L extends Layer = Layer> extends Behaviour {
   /** Checks the options of a layer and fills in defaults. */
   parse(options: Fields): L;
   /** The shape of one output sample; throws `VaeError` for an input shape that the layer does not take. */
-  outputShape(layer: L, input: Shape): Shape;
-  /** What is learned or, with `trained: false`, kept beside it, by name; none when left out. */
-  parameters?(layer: L, input: Shape): Readonly<Record<string, ParameterSpec>>;
-  /** `[batch, ...input]` to `[batch, ...outputShape]`, which is checked; the context says whether in a training step. */
-  apply(layer: L, x: Tensor, parameters: Readonly<Record<string, Tensor>>, context: LayerContext): Tensor;
+  outputShape(layer: L, input: Shape, conditions: ConditionShapes): Shape;
+  /** Its parameters and networks; none when left out. */
+  declare?(layer: L, input: Shape, conditions: ConditionShapes): Declared;
+  /** `[rows, ...input]` to `[rows, ...outputShape]`, which is checked. */
+  apply(layer: L, x: Tensor, scope: Scope): Tensor;
 }
 
-export const layers = new Registry<LayerBehaviour>("layer", ["outputShape", "apply"], ["parameters"]);
+export const layers = new Registry<LayerBehaviour>("layer", ["outputShape", "apply"], ["declare"], readName);
 
 /**
  * Adds a kind of layer, for every model from here on (also for models that {@link load} reads). A kind of your own may be
@@ -50,8 +75,8 @@ interface Flatten extends Layer {
 }
 
 /** Makes a sample of any shape a row: `[28, 28, 1]` → `[784]`. */
-export function flatten(...surplus: never[]): Layer {
-  return layers.construct("flatten", { surplus });
+export function flatten(options: LayerOptions = {}, ...surplus: never[]): Layer {
+  return layers.construct("flatten", { options, surplus, usual: "name" });
 }
 
 defineLayer<Flatten>("flatten", {
@@ -66,8 +91,8 @@ interface Reshape extends Layer {
 }
 
 /** Gives a sample another shape with as many elements: `reshape([7, 7, 64])` after `dense(3136)`. */
-export function reshapeLayer(shape: Shape, ...surplus: never[]): Layer {
-  return layers.construct("reshape", { positional: { shape }, surplus });
+export function reshapeLayer(shape: Shape, options: LayerOptions = {}, ...surplus: never[]): Layer {
+  return layers.construct("reshape", { positional: { shape }, options, surplus, usual: "name" });
 }
 
 defineLayer<Reshape>("reshape", {

@@ -17,11 +17,12 @@ import {
   type Tensor,
 } from "../graph/index.js";
 import { type Activation, activate, activations } from "./activations.js";
-import { defineLayer, type Layer, layers } from "./layer.js";
+import { defineLayer, type Layer, type LayerOptions, layers } from "./layer.js";
 import type { ParameterSpec } from "./parameters.js";
+import type { Declared } from "./scope.js";
 
 /** What all normalizations have. */
-export interface NormalizationOptions {
+export interface NormalizationOptions extends LayerOptions {
   /** Added to the variance; default 1e-5. */
   readonly epsilon?: number;
   /** Whether a gain and a bias are learned for each channel; default true. */
@@ -38,7 +39,7 @@ export interface BatchNormOptions extends NormalizationOptions {
   readonly momentum?: number;
 }
 
-interface Normalization extends Layer, Required<NormalizationOptions> {}
+interface Normalization extends Layer, Required<Omit<NormalizationOptions, "name">> {}
 
 interface BatchNorm extends Normalization {
   readonly kind: "batchNorm";
@@ -61,6 +62,10 @@ function parse(options: Fields) {
 function affineParameters({ affine }: Normalization, input: Shape): Readonly<Record<string, ParameterSpec>> {
   const shape = input.slice(-1);
   return affine ? { gain: { shape, initializer: "ones" }, bias: { shape, initializer: "zeros" } } : {};
+}
+
+function declareAffine(layer: Normalization, input: Shape): Declared {
+  return { parameters: affineParameters(layer, input) };
 }
 
 /** (x − mean) / √(variance + ε) over axes, with the two statistics, whose axes are kept. */
@@ -119,15 +124,17 @@ export function batchNorm(options: BatchNormOptions = {}, ...surplus: never[]): 
 defineLayer<BatchNorm>("batchNorm", {
   parse: (options) => ({ kind: "batchNorm", momentum: options.number("momentum", { minimum: 0, below: 1 }, 0.9), ...parse(options) }),
   outputShape: (_, input) => input,
-  parameters: (layer, input) => ({
-    ...affineParameters(layer, input),
-    runningMean: { shape: input.slice(-1), initializer: "zeros", trained: false },
-    runningVariance: { shape: input.slice(-1), initializer: "ones", trained: false },
+  declare: (layer, input) => ({
+    parameters: {
+      ...affineParameters(layer, input),
+      runningMean: { shape: input.slice(-1), initializer: "zeros", trainable: false },
+      runningVariance: { shape: input.slice(-1), initializer: "ones", trainable: false },
+    },
   }),
-  apply: (layer, x, parameters, context) => {
+  apply: (layer, x, { mode, parameters, update }) => {
     const { epsilon, momentum } = layer;
     const { runningMean, runningVariance } = parameters;
-    if (context.mode === "inference") {
+    if (mode === "inference") {
       const scale = inverseDeviation(runningVariance!, epsilon);
       return finished(layer, multiply(subtract(x, runningMean!), scale), parameters);
     }
@@ -144,9 +151,7 @@ defineLayer<BatchNorm>("batchNorm", {
     }
     const { normalized, average, variance } = standardized(x, axesFrom(0, x.shape.length - 1), epsilon);
     const moved = (statistic: Tensor, batch: Tensor, factor: number): void => {
-      context.update(statistic, (current) =>
-        add(multiply(momentum, current), multiply((1 - momentum) * factor, reshape(batch, [channels]))),
-      );
+      update(statistic, (current) => add(multiply(momentum, current), multiply((1 - momentum) * factor, reshape(batch, [channels]))));
     };
     moved(runningMean!, average, 1);
     moved(runningVariance!, variance, count / (count - 1));
@@ -168,8 +173,8 @@ defineLayer<Normalization>("layerNorm", {
     checkCount(kind, input.at(-1)!, input, "more than one channel", placesOf(input) > 1 ? "groupNorm(1)" : undefined);
     return input;
   },
-  parameters: affineParameters,
-  apply: (layer, x, parameters) => finished(layer, standardized(x, [x.shape.length - 1], layer.epsilon).normalized, parameters),
+  declare: declareAffine,
+  apply: (layer, x, { parameters }) => finished(layer, standardized(x, [x.shape.length - 1], layer.epsilon).normalized, parameters),
 });
 
 /**
@@ -191,8 +196,8 @@ defineLayer<GroupNorm>("groupNorm", {
     checkCount(kind, (placesOf(input) * channels) / groups, input, "more than one value in a group", nearest);
     return input;
   },
-  parameters: affineParameters,
-  apply: (layer, x, parameters) => {
+  declare: declareAffine,
+  apply: (layer, x, { parameters }) => {
     const channels = x.shape.at(-1)!;
     const split = reshape(x, [x.shape[0]!, sizeOf(x.shape.slice(1, -1)), layer.groups, channels / layer.groups]);
     return finished(layer, reshape(standardized(split, [1, 3], layer.epsilon).normalized, x.shape), parameters);
@@ -214,6 +219,7 @@ defineLayer<Normalization>("instanceNorm", {
     checkCount(kind, placesOf(input), input, "more than one place, as in [height, width, channels]", nearest);
     return input;
   },
-  parameters: affineParameters,
-  apply: (layer, x, parameters) => finished(layer, standardized(x, axesFrom(1, x.shape.length - 1), layer.epsilon).normalized, parameters),
+  declare: declareAffine,
+  apply: (layer, x, { parameters }) =>
+    finished(layer, standardized(x, axesFrom(1, x.shape.length - 1), layer.epsilon).normalized, parameters),
 });

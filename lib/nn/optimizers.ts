@@ -1,6 +1,6 @@
 // Optimizers as plain data and graph updates on state: an optimizer's step is part of the training step's plan.
 import { describe, VaeError } from "../errors.js";
-import type { Fields } from "../graph/arguments.js";
+import { Fields, noMore } from "../graph/arguments.js";
 import {
   add,
   constant,
@@ -89,11 +89,19 @@ export interface GradientOf {
 }
 
 /**
+ * Changes the gradients of one loss before the optimizers see them: clipping, an average over processes, noise.
+ *
+ * @param step the step counter, a float32 scalar from 0
+ */
+export type GradientTransform = (gradients: readonly GradientOf[], step: Tensor) => readonly GradientOf[];
+
+/**
  * The updates of one step.
  *
  * @param slot gives the state tensor that holds a slot of a parameter
  * @param step steps since the slots were zero, a float32 scalar from 0
  * @param scheduleStep steps since the optimizer was given, a float32 scalar from 0; default `step`
+ * @param rate of a parameter: a factor on how far it moves; default 1
  * @returns state tensors with their next values
  */
 export function optimizerUpdates(
@@ -102,30 +110,42 @@ export function optimizerUpdates(
   slot: (parameter: string, slot: string, shape: Shape) => Tensor,
   step: Tensor,
   scheduleStep: Tensor = step,
+  rate: (parameter: string) => number = () => 1,
 ): (readonly [state: Tensor, next: Tensor])[] {
   const behaviour = optimizers.of(optimizer);
   const next: unknown = behaviour.begin(optimizer, step, scheduleStep);
   if (typeof next !== "function") throw wrongResult(optimizer, "begin to give a function of a parameter, its gradient and its slots", next);
   const names = slotNames(optimizer);
-  const scale = optimizer.clipNorm === undefined ? undefined : clipScale(gradients, optimizer.clipNorm);
   return gradients.flatMap(({ name, parameter, gradient }) => {
     const slots = Object.fromEntries(names.map((slotName) => [slotName, slot(name, slotName, parameter.shape)]));
-    const result: unknown = next(parameter, scale === undefined ? gradient : multiply(gradient, scale), slots);
+    const result: unknown = next(parameter, gradient, slots);
     const { parameter: moved, slots: given } = propertiesOf(result) as unknown as OptimizerStep;
     const kept = { ...propertiesOf(given) } as OptimizerStep["slots"]; // read once
     for (const [what, value] of [["parameter", moved] as const, ...names.map((slotName) => [slotName, kept[slotName]] as const)]) {
       if (isTensor(value) && value.dtype === "float32" && sameShape(value.shape, parameter.shape)) continue;
       throw wrongResult(optimizer, `the next ${what} of "${name}", a tensor ${showShape(parameter.shape)}`, value ?? result);
     }
-    return [[parameter, moved], ...names.map((slotName) => [slots[slotName]!, kept[slotName]!] as const)] as const;
+    const factor = rate(name);
+    // What optimizers subtract is proportional to their learning rate, the decay of AdamW too.
+    const scaled = factor === 1 ? moved : add(parameter, multiply(factor, subtract(moved, parameter)));
+    return [[parameter, scaled], ...names.map((slotName) => [slots[slotName]!, kept[slotName]!] as const)] as const;
   });
 }
 
-/** min(1, limit / ‖gradients‖), the norm taken over all parameters together. */
-function clipScale(gradients: readonly GradientOf[], limit: number): Tensor {
-  const squares = gradients.map(({ gradient }) => sum(square(gradient)));
-  const norm = sqrt(squares.reduce((total, part) => add(total, part)));
-  return minimum(1, divide(limit, add(norm, 1e-12)));
+/**
+ * Scales the gradients by min(1, limit / ‖gradients‖), the norm taken over all of them together (Pascanu et al. 2013).
+ *
+ * @throws VaeError `"argument"` unless the limit is above 0
+ */
+export function clipNorm(limit: number, ...surplus: never[]): GradientTransform {
+  noMore("clipNorm", surplus);
+  new Fields("clipNorm", { limit }).number("limit", { above: 0 });
+  return (gradients) => {
+    const squares = gradients.map(({ gradient }) => sum(square(gradient)));
+    const norm = sqrt(squares.reduce((total, part) => add(total, part)));
+    const scale = minimum(1, divide(limit, add(norm, 1e-12)));
+    return gradients.map((each) => ({ ...each, gradient: multiply(each.gradient, scale) }));
+  };
 }
 
 /** Options of every optimizer. */

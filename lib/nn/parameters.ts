@@ -1,8 +1,9 @@
 import { describe, VaeError } from "../errors.js";
 import { isRecord } from "../graph/arguments.js";
-import { broadcastTo, constant, multiply, normal, type Shape, subtract, type Tensor, uniform } from "../graph/index.js";
+import { broadcastTo, constant, multiply, type Shape, subtract, type Tensor } from "../graph/index.js";
 import { letGo } from "../graph/kinds.js";
 import { checkShape } from "../graph/tensor.js";
+import type { NoiseSource } from "./scope.js";
 
 /**
  * How a learned tensor begins. With fan-in n and fan-out m, as variances: `he` 2/n (He et al. 2015, for ReLU), `glorot`
@@ -43,11 +44,8 @@ export interface ParameterSpec {
    * False for what is kept with the model but not learned: no gradient, no optimizer; the layer changes it itself, as batch
    * normalization its running statistics. Default true.
    */
-  readonly trained?: boolean;
+  readonly trainable?: boolean;
 }
-
-/** The parameters that a part of a model declared, by the names it gave them. */
-export type PartParameters = Readonly<Record<string, Tensor>>;
 
 /** A learned tensor with the name it has in a model: `encoder.0.weight`. */
 export interface NamedParameter extends ParameterSpec {
@@ -57,42 +55,51 @@ export interface NamedParameter extends ParameterSpec {
 /**
  * The parameters of one part of a model, under the names that they have in the whole: `owner.parameter`.
  *
- * @throws VaeError `"shape"` for a shape that is none, `"argument"` for a name with a `/`, which stands between a parameter's name
- *   and an optimizer's slot of it
+ * @throws VaeError `"shape"` for a shape that is none, `"argument"` for a name that {@link checkOwnName} refuses
  */
 export function nameParameters(
   owner: string,
   specs: Readonly<Record<string, ParameterSpec>> = {},
   operation: string,
-): readonly NamedParameter[] {
+): Readonly<Record<string, NamedParameter>> {
   if (!isRecord(specs)) {
     letGo(specs);
-    const expected = "parameters to give an object { name: { shape, initializer } }";
+    const expected = "declare to give parameters as { name: { shape, initializer } }";
     throw new VaeError({ code: "argument", operation, expected, received: describe(specs) });
   }
-  return Object.entries(specs).map(([parameter, spec]) => {
+  const named = Object.entries(specs).map(([parameter, spec]) => {
     if (!isRecord(spec) || !initializers.some((name) => name === spec.initializer)) {
       const expected = `the parameter ${describe(parameter)} as { shape, initializer }, the initializer one of ${initializers.join(", ")}`;
       throw new VaeError({ code: "argument", operation, expected, received: describe(spec) });
     }
     checkShape(`${operation} ${parameter}`, spec.shape);
-    if (!parameter.includes("/")) return { ...spec, name: `${owner}.${parameter}` };
-    const expected = 'the name of a parameter without "/"';
-    throw new VaeError({ code: "argument", operation, expected, received: describe(parameter) });
+    checkOwnName(operation, parameter, "parameter");
+    return [parameter, { ...spec, name: owner === "" ? parameter : `${owner}.${parameter}` }] as const;
   });
+  return Object.fromEntries(named);
+}
+
+/**
+ * Throws for a name that could not be told from others in a path: `.` stands between the names of a path, `/` between a
+ * parameter's name and an optimizer's slot of it, `*` in patterns of names.
+ */
+export function checkOwnName(operation: string, name: string, what: string): void {
+  if (/^[^./*]+$/.test(name)) return;
+  throw new VaeError({ code: "argument", operation, expected: `the name of a ${what} without ".", "/" or "*"`, received: describe(name) });
 }
 
 /**
  * Initial values are draws like any other, keyed by (seed, step, stream), at a step that no training reaches; the stream
- * is the parameter's place in the model. So a seed begins with the same weights on every device.
+ * follows from the parameter's name. So a seed begins with the same weights on every device, and what else a model has
+ * does not change them.
  */
 export const INITIALIZATION_STEP = 2 ** 40;
 
 /** What a parameter is before any training, as a graph to be evaluated at {@link INITIALIZATION_STEP}. */
-export function initialValue({ shape, initializer, fanIn = 1, fanOut = 1 }: ParameterSpec, stream: number): Tensor {
-  const gaussian = (variance: number): Tensor => multiply(Math.sqrt(variance), normal(shape, stream));
+export function initialValue({ shape, initializer, fanIn = 1, fanOut = 1 }: ParameterSpec, noise: NoiseSource): Tensor {
+  const gaussian = (variance: number): Tensor => multiply(Math.sqrt(variance), noise.normal(shape));
   // U(−a, a) has variance a²/3.
-  const flat = (variance: number): Tensor => multiply(2 * Math.sqrt(3 * variance), subtract(uniform(shape, stream), 0.5));
+  const flat = (variance: number): Tensor => multiply(2 * Math.sqrt(3 * variance), subtract(noise.uniform(shape), 0.5));
   switch (initializer) {
     case "heNormal":
       return gaussian(2 / fanIn);

@@ -9,11 +9,11 @@ import {
   upsampleNearest2d,
 } from "../graph/index.js";
 import { poolAxes } from "../graph/pooling.js";
-import { defineLayer, type Layer, layers } from "./layer.js";
+import { defineLayer, type Layer, type LayerOptions, layers } from "./layer.js";
 import { along, checkSample, parsePadding, parseSizes, type Sizes } from "./windows.js";
 
 /** How pooling windows lie. */
-export interface PoolLayerOptions {
+export interface PoolLayerOptions extends LayerOptions {
   /** Step from window to window; default: the window's size, so that they lie side by side. */
   readonly stride?: Sizes;
   /** As in {@link conv2d}; what is added takes no part in the maximum or the average. Default `"valid"`. */
@@ -61,8 +61,8 @@ interface GlobalAveragePool extends Layer {
 }
 
 /** The average over all places of an image or a sequence, channel by channel: `[7, 7, 64]` to `[64]`. */
-export function globalAveragePool(...surplus: never[]): Layer {
-  return layers.construct("globalAveragePool", { surplus });
+export function globalAveragePool(options: LayerOptions = {}, ...surplus: never[]): Layer {
+  return layers.construct("globalAveragePool", { options, surplus, usual: "name" });
 }
 
 defineLayer<GlobalAveragePool>("globalAveragePool", {
@@ -80,6 +80,12 @@ defineLayer<GlobalAveragePool>("globalAveragePool", {
   apply: (_, x) => mean(x, { axes: x.shape.slice(1, -1).map((_size, axis) => axis + 1) }),
 });
 
+/** Options of {@link upsample}. */
+export interface UpsampleOptions extends LayerOptions {
+  /** Default `"nearest"`. */
+  readonly method?: "nearest" | "bilinear";
+}
+
 interface Upsample extends Layer {
   readonly kind: "upsample";
   readonly factor: Sizes;
@@ -90,7 +96,7 @@ interface Upsample extends Layer {
  * Makes an image larger by whole factors: `[7, 7, 64]` to `[14, 14, 64]` by `upsample(2)`. `"nearest"` (default) repeats
  * pixels, `"bilinear"` interpolates between their centres (`align_corners` false).
  */
-export function upsample(factor: Sizes, options: { readonly method?: "nearest" | "bilinear" } = {}, ...surplus: never[]): Layer {
+export function upsample(factor: Sizes, options: UpsampleOptions = {}, ...surplus: never[]): Layer {
   return layers.construct("upsample", { positional: { factor }, options, surplus, usual: "method" });
 }
 

@@ -1,13 +1,11 @@
 // Layers made of layers.
 import { VaeError } from "../errors.js";
 import type { Fields } from "../graph/arguments.js";
-import { add, type Shape, sameShape, showShape, type Tensor } from "../graph/index.js";
+import { add, type Shape, sameShape, showShape } from "../graph/index.js";
 import { isArray } from "../graph/kinds.js";
 import { type Activation, activate, activations } from "./activations.js";
-import type { LayerContext } from "./context.js";
-import { defineLayer, type Layer, layers } from "./layer.js";
-import type { ParameterSpec } from "./parameters.js";
-import { applyStack, inferStack } from "./stack.js";
+import { defineLayer, type Layer, type LayerOptions, layers } from "./layer.js";
+import { shapeAfter } from "./stack.js";
 
 function parseList(options: Fields, name: string): readonly Layer[] {
   const list = options.raw(name);
@@ -16,32 +14,21 @@ function parseList(options: Fields, name: string): readonly Layer[] {
   return Array.from(list, (layer, index) => layers.parse(layer, `${options.operation} ${name}[${index}]`));
 }
 
-/** Parameters of a list of layers, by the layer's place in it: `0.weight`. */
-function parametersOf(list: readonly Layer[], input: Shape, prefix = ""): Readonly<Record<string, ParameterSpec>> {
-  return Object.fromEntries(
-    inferStack(prefix, list, input).entries.flatMap(({ parameters }) => parameters.map(({ name, ...spec }) => [name, spec])),
-  );
-}
-
-function applyList(list: readonly Layer[], x: Tensor, parameters: Readonly<Record<string, Tensor>>, context: LayerContext, prefix = "") {
-  return applyStack(inferStack(prefix, list, x.shape.slice(1)), x, ({ name }) => parameters[name]!, context);
-}
-
 interface Sequential extends Layer {
   readonly kind: "sequential";
   readonly layers: readonly Layer[];
 }
 
 /** Layers one after the other as one layer: a part of a model with a name of its own in your code. */
-export function sequential(list: readonly Layer[], ...surplus: never[]): Layer {
-  return layers.construct("sequential", { positional: { layers: list }, surplus });
+export function sequential(list: readonly Layer[], options: LayerOptions = {}, ...surplus: never[]): Layer {
+  return layers.construct("sequential", { positional: { layers: list }, options, surplus, usual: "name" });
 }
 
 defineLayer<Sequential>("sequential", {
   parse: (options) => ({ kind: "sequential", layers: parseList(options, "layers") }),
-  outputShape: ({ layers: list }, input) => inferStack("", list, input).output,
-  parameters: ({ layers: list }, input) => parametersOf(list, input),
-  apply: ({ layers: list }, x, parameters, context) => applyList(list, x, parameters, context),
+  outputShape: ({ layers: list }, input, conditions) => shapeAfter("layers.", list, input, conditions),
+  declare: ({ layers: list }, input) => ({ networks: { layers: { layers: list, input } } }),
+  apply: (_, x, { network }) => network("layers")(x),
 });
 
 interface Residual extends Layer {
@@ -51,7 +38,7 @@ interface Residual extends Layer {
   readonly activation: Activation;
 }
 
-export interface ResidualOptions {
+export interface ResidualOptions extends LayerOptions {
   /** Layers on the way around, where the shape changes: `[conv2d(64, 1, { stride: 2 })]`. Default: none, x itself. */
   readonly shortcut?: readonly Layer[];
   /** Follows the sum; default `"linear"`. */
@@ -70,8 +57,6 @@ export function residual(list: readonly Layer[], options: ResidualOptions = {}, 
   return layers.construct("residual", { positional: { layers: list }, options, surplus });
 }
 
-const SHORTCUT = "shortcut.";
-
 defineLayer<Residual>("residual", {
   parse: (options) => ({
     kind: "residual",
@@ -79,9 +64,9 @@ defineLayer<Residual>("residual", {
     shortcut: options.raw("shortcut") === undefined ? [] : parseList(options, "shortcut"),
     activation: options.choice("activation", activations, "linear"),
   }),
-  outputShape: ({ layers: list, shortcut }, input) => {
-    const output = inferStack("", list, input).output;
-    const around = inferStack(SHORTCUT, shortcut, input).output;
+  outputShape: ({ layers: list, shortcut }, input, conditions) => {
+    const output = shapeAfter("layers.", list, input, conditions);
+    const around = shapeAfter("shortcut.", shortcut, input, conditions);
     if (sameShape(output, around)) return output;
     throw new VaeError({
       code: "shape",
@@ -90,11 +75,10 @@ defineLayer<Residual>("residual", {
       hint: `the nearest valid choice is ${nearestShortcut(input, output)}`,
     });
   },
-  parameters: ({ layers: list, shortcut }, input) => ({ ...parametersOf(list, input), ...parametersOf(shortcut, input, SHORTCUT) }),
-  apply: ({ layers: list, shortcut, activation }, x, parameters, context) => {
-    const around = applyList(shortcut, x, parameters, context, SHORTCUT);
-    return activate(activation, add(around, applyList(list, x, parameters, context)));
-  },
+  declare: ({ layers: list, shortcut }, input) => ({
+    networks: { layers: { layers: list, input }, shortcut: { layers: shortcut, input } },
+  }),
+  apply: ({ activation }, x, { network }) => activate(activation, add(network("shortcut")(x), network("layers")(x))),
 });
 
 /** The simplest layer from one shape to another, in words. */

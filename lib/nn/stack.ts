@@ -1,13 +1,24 @@
-// A list of layers, with the shapes and the parameter names it gets in one place of a model.
+// Parts of a model in their places: shapes inferred, parameters named.
 import { describe, VaeError } from "../errors.js";
-import { isTensor, type Shape, sameShape, showShape, sizeOf, type Tensor } from "../graph/index.js";
-import { letGo } from "../graph/kinds.js";
+import { isRecord } from "../graph/arguments.js";
+import { type Shape, sameShape, sizeOf } from "../graph/index.js";
+import { isArray, letGo } from "../graph/kinds.js";
 import { checkShape } from "../graph/tensor.js";
-import type { LayerContext } from "./context.js";
 import { conv1d, conv2d } from "./conv.js";
 import { dense } from "./dense.js";
 import { type Layer, layers, reshapeLayer } from "./layer.js";
-import { type NamedParameter, nameParameters } from "./parameters.js";
+import { checkOwnName, type NamedParameter, nameParameters } from "./parameters.js";
+import type { ConditionShapes, Declared } from "./scope.js";
+
+/** A part of a model in its place: what it declared, under the names that this has in the whole model. */
+export interface Place {
+  /** `encoder.3`, `objective`; empty for the whole. */
+  readonly name: string;
+  /** By the names that the part gave them. */
+  readonly parameters: Readonly<Record<string, NamedParameter>>;
+  readonly networks: Readonly<Record<string, Stack>>;
+  readonly parts: Readonly<Record<string, Place>>;
+}
 
 /** One layer in its place. */
 export interface StackEntry {
@@ -16,66 +27,135 @@ export interface StackEntry {
   readonly layer: Layer;
   readonly input: Shape;
   readonly output: Shape;
-  readonly parameters: readonly NamedParameter[];
+  readonly place: Place;
 }
 
+/** A list of layers, with the shapes and the names that it gets in one place of a model. */
 export interface Stack {
   readonly input: Shape;
   readonly output: Shape;
   readonly entries: readonly StackEntry[];
 }
 
+/** All parameters of a place or a stack, those of its networks and parts too. */
+export function parametersIn(owner: Place | Stack): readonly NamedParameter[] {
+  if ("entries" in owner) return owner.entries.flatMap(({ place }) => parametersIn(place));
+  const inner = [...Object.values(owner.networks), ...Object.values(owner.parts)];
+  return [...inner.flatMap(parametersIn), ...Object.values(owner.parameters)];
+}
+
+/**
+ * Names what a part declared and infers its networks.
+ *
+ * @param operation the part in messages: `"prior: mixture"`
+ * @throws VaeError `"argument"` for what is no declaration, `"shape"` where layers do not fit
+ */
+export function placeOf(name: string, declared: Declared | undefined, operation: string, conditions: ConditionShapes = {}): Place {
+  const { parameters, networks = {}, parts = {} } = checkedDeclaration(declared ?? {}, operation);
+  const path = (own: string): string => (name === "" ? own : `${name}.${own}`);
+  return {
+    name,
+    parameters: nameParameters(name, parameters, operation),
+    networks: mapEntries(networks, (own, { layers: list, input, output }) =>
+      output === undefined ? inferStack(`${path(own)}.`, list, input, conditions) : stackLayers(path(own), list, input, output, conditions),
+    ),
+    parts: mapEntries(parts, (own, part) => placeOf(path(own), part, `${operation} ${own}`, conditions)),
+  };
+}
+
+function mapEntries<From, To>(record: Readonly<Record<string, From>>, to: (name: string, value: From) => To): Record<string, To> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, to(name, value)]));
+}
+
+function checkedDeclaration(declared: Declared, operation: string): Declared {
+  const wrong = (expected: string, received: unknown): VaeError => {
+    letGo(received);
+    return new VaeError({ code: "argument", operation, expected: `declare to give ${expected}`, received: describe(received) });
+  };
+  if (!isRecord(declared)) throw wrong("an object { parameters?, networks?, parts? }", declared);
+  const { parameters, networks = {}, parts = {}, ...others } = declared as Declared;
+  const other = Object.keys(others)[0];
+  if (other !== undefined) throw wrong("parameters, networks and parts, and nothing else", other);
+  for (const [what, record] of Object.entries({ networks, parts })) {
+    if (!isRecord(record)) throw wrong(`${what} by name`, record);
+  }
+  const names = [...Object.keys(networks), ...Object.keys(parts), ...(isRecord(parameters) ? Object.keys(parameters) : [])];
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) throw wrong("different names to parameters, networks and parts", twice);
+  for (const [name, spec] of Object.entries(networks)) {
+    if (isRecord(spec) && isArray(spec.layers)) continue;
+    throw wrong(`the network ${describe(name)} as { layers, input, output? }`, spec);
+  }
+  for (const name of [...Object.keys(networks), ...Object.keys(parts)]) checkOwnName(operation, name, "network or part");
+  return { ...(parameters === undefined ? {} : { parameters }), networks, parts };
+}
+
+/** The shape after a list of layers. It is asked for by every list that this one stands in: what is known is not inferred again. */
+export function shapeAfter(prefix: string, list: readonly Layer[], input: Shape, conditions: ConditionShapes = {}): Shape {
+  const key = `${input.join()} ${JSON.stringify(conditions)}`;
+  const known = shapes.get(list);
+  const before = known?.get(key);
+  if (before !== undefined) return before;
+  const places = placesOf(prefix, list);
+  const output = list.reduce<Shape>((shape, layer, index) => outputOf(places[index]!, layer, shape, conditions), input);
+  if (!Object.isFrozen(list)) return output; // it may become another list
+  const kept = known ?? new Map<string, Shape>();
+  if (kept.size >= KEPT_SHAPES) kept.clear();
+  shapes.set(list, kept.set(key, output));
+  return output;
+}
+
+/** Inputs that are kept for one list of layers at most. */
+const KEPT_SHAPES = 8;
+const shapes = new WeakMap<readonly Layer[], Map<string, Shape>>();
+
 /**
  * Infers the shapes of a list of layers for samples of shape `input`.
  *
- * @param prefix of the layers' names, which are their places in the list: `encoder.`, or nothing
+ * @param prefix of the layers' names, which are their own or else their places in the list: `encoder.`, or nothing
  * @throws VaeError that begins with the layer's name and kind, `encoder.0: conv2d: …`
  */
-export function inferStack(prefix: string, list: readonly Layer[], input: Shape): Stack {
-  const key = `${prefix} ${input.join()}`;
-  const known = inferred.get(list);
-  const before = known?.get(key);
-  if (before !== undefined) return before;
+export function inferStack(prefix: string, list: readonly Layer[], input: Shape, conditions: ConditionShapes = {}): Stack {
   const entries: StackEntry[] = [];
-  for (const [index, layer] of list.entries()) {
-    entries.push(entryOf(`${prefix}${index}`, layer, entries.at(-1)?.output ?? input));
-  }
-  const stack = { input, output: entries.at(-1)?.output ?? input, entries };
-  if (!Object.isFrozen(list)) return stack; // it may become another list
-  const kept = known ?? new Map<string, Stack>();
-  if (kept.size >= KEPT_STACKS) kept.clear();
-  inferred.set(list, kept.set(key, stack));
-  return stack;
+  const places = placesOf(prefix, list);
+  for (const [index, layer] of list.entries()) entries.push(entryOf(places[index]!, layer, entries.at(-1)?.output ?? input, conditions));
+  return { input, output: entries.at(-1)?.output ?? input, entries };
 }
 
-/** Shapes that are kept for one list of layers at most. */
-const KEPT_STACKS = 8;
+/** The names of the layers of a list, which must differ. */
+function placesOf(prefix: string, list: readonly Layer[]): readonly string[] {
+  const names = list.map((layer, index) => `${prefix}${layer.name ?? index}`);
+  const twice = list.find((layer, index) => layer.name !== undefined && names.indexOf(names[index]!) !== index)?.name;
+  if (twice === undefined) return names;
+  const operation = prefix.replace(/\.$/, "") || "layers";
+  throw new VaeError({ code: "argument", operation, problem: `two layers are called ${describe(twice)}`, expected: "different names" });
+}
 
-/**
- * What a list of layers within a layer was inferred to be. Its shape, its parameters and its application each ask for the
- * whole of it: inferred anew every time, nested lists would take a time exponential in their depth.
- */
-const inferred = new WeakMap<readonly Layer[], Map<string, Stack>>();
-
-function entryOf(name: string, layer: Layer, input: Shape): StackEntry {
+function outputOf(name: string, layer: Layer, input: Shape, conditions: ConditionShapes): Shape {
   const behaviour = layers.of(layer, name);
   return inLayer(name, () => {
-    const output = behaviour.outputShape(layer, input);
+    const output = behaviour.outputShape(layer, input, conditions);
     letGo(output);
     checkShape(layer.kind, output);
-    const parameters = nameParameters(name, behaviour.parameters?.(layer, input), layer.kind);
-    return { name, layer, input, output, parameters };
+    return output;
   });
 }
 
+function entryOf(name: string, layer: Layer, input: Shape, conditions: ConditionShapes): StackEntry {
+  const output = outputOf(name, layer, input, conditions);
+  const place = inLayer(name, () => placeOf(name, layers.of(layer).declare?.(layer, input, conditions), layer.kind, conditions));
+  return { name, layer, input, output, place };
+}
+
 /** Runs `body`; a VaeError from it begins with the layer's name. */
-function inLayer<Result>(name: string, body: () => Result): Result {
+export function inLayer<Result>(name: string, body: () => Result): Result {
   try {
     return body();
   } catch (error) {
     if (!(error instanceof VaeError)) throw error;
-    // From within a layer made of layers, whose own are called by their places: `0: conv2d` becomes `encoder.3.0: conv2d`.
-    const nested = /^(\w+\.)?\d+(\.|: )/.test(error.operation);
+    if (error.operation.startsWith(`${name}.`)) throw error; // a layer within this one, by its full name
+    // From within a layer made of layers, whose own are called by their places: `layers.0: conv2d` becomes `encoder.3.layers.0: conv2d`.
+    const nested = /^[\w-]+\.[\w-]+(\.|: )/.test(error.operation);
     throw error.renamed(`${name}${nested ? "." : ": "}${error.operation}`);
   }
 }
@@ -88,12 +168,12 @@ function inLayer<Result>(name: string, body: () => Result): Result {
  *   output pixel more than its own place alone, and smooth the pattern that strided transposed convolutions leave;
  * - elsewhere a linear dense layer of as many units as `output` has elements, and a reshape where needed.
  */
-export function stackLayers(name: string, list: readonly Layer[], input: Shape, output: Shape): Stack {
-  const body = inferStack(`${name}.`, list, input);
+export function stackLayers(name: string, list: readonly Layer[], input: Shape, output: Shape, conditions: ConditionShapes = {}): Stack {
+  const body = inferStack(`${name}.`, list, input, conditions);
   if (list.length > 0 && sameShape(body.output, output)) return body;
   const entries = [...body.entries];
   const push = (entry: string, layer: Layer): Shape => {
-    entries.push(entryOf(`${name}.${entry}`, layer, entries.at(-1)?.output ?? input));
+    entries.push(entryOf(`${name}.${entry}`, layer, entries.at(-1)?.output ?? input, conditions));
     return entries.at(-1)!.output;
   };
   const head = push("head", headLayer(body.output, output));
@@ -107,25 +187,4 @@ function headLayer(shape: Shape, output: Shape): Layer {
   if (onlyChannels && output.length === 3) return conv2d(channels, 3);
   if (onlyChannels && output.length === 2) return conv1d(channels, 3);
   return dense(sizeOf(output));
-}
-
-/**
- * Runs `[batch, ...input]` through the layers; `parameter` gives the tensor of a parameter's full name.
- *
- * @throws VaeError that begins with the layer's name and kind, also for a result of another shape than the layer said
- */
-export function applyStack(stack: Stack, x: Tensor, parameter: (spec: NamedParameter) => Tensor, context: LayerContext): Tensor {
-  return stack.entries.reduce((value, { name, layer, output, parameters }) => {
-    const tensors = parameters.map((spec) => [spec.name.slice(name.length + 1), parameter(spec)] as const);
-    return inLayer(name, () => {
-      const own = context.mode === "training" ? context.within(name) : context;
-      const result: unknown = layers.of(layer).apply(layer, value, Object.fromEntries(tensors), own);
-      const shape = [value.shape[0]!, ...output];
-      if (isTensor(result) && sameShape(result.shape, shape)) return result;
-      letGo(result);
-      const received = isTensor(result) ? showShape(result.shape) : describe(result);
-      const expected = `a tensor ${showShape(shape)} from apply, as outputShape says`;
-      throw new VaeError({ code: "shape", operation: layer.kind, expected, received });
-    });
-  }, x);
 }

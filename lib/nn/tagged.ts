@@ -53,6 +53,7 @@ export class Registry<B extends Behaviour> {
   readonly #bound = new WeakMap<object, B>();
   readonly #methods: readonly (keyof B & string)[];
   readonly #optional: readonly (keyof B & string)[];
+  readonly #common: (fields: Fields) => object;
   /** What is being parsed: a value may hold others of its family, but not itself. */
   readonly #open = new Set<object>();
 
@@ -60,12 +61,15 @@ export class Registry<B extends Behaviour> {
    * @param family what a member is called in messages: `"layer"`, `"likelihood"`, …
    * @param methods that a behaviour must have, beside `parse`
    * @param optional methods that it may leave out
+   * @param common reads the options that all members have
    */
   constructor(
     readonly family: string,
     methods: readonly (keyof B & string)[] = [],
     optional: readonly (keyof B & string)[] = [],
+    common: (fields: Fields) => object = () => ({}),
   ) {
+    this.#common = common;
     this.#methods = ["parse", ...methods];
     this.#optional = optional;
     loading.add(this);
@@ -176,9 +180,10 @@ export class Registry<B extends Behaviour> {
     const fields = new Fields(operation === kind ? operation : `${operation}: ${kind}`, options);
     this.#open.add(raw);
     try {
+      const common = this.#common(fields);
       const parsed: unknown = behaviour.parse(fields);
       fields.finish();
-      const complete = this.#checked(parsed, kind, fields.operation);
+      const complete = this.#checked(parsed, common, kind, fields.operation);
       this.#bound.set(complete, behaviour);
       return complete;
     } finally {
@@ -203,9 +208,9 @@ export class Registry<B extends Behaviour> {
   }
 
   /** What a behaviour's `parse` gave, as a frozen value of its kind. */
-  #checked(parsed: unknown, kind: string, operation: string): Tagged {
+  #checked(parsed: unknown, common: object, kind: string, operation: string): Tagged {
     letGo(parsed);
-    if (isRecord(parsed) && parsed.kind === kind) return freezePlain({ ...parsed }, operation) as Tagged;
+    if (isRecord(parsed) && parsed.kind === kind) return freezePlain({ ...parsed, ...common }, operation) as Tagged;
     throw new VaeError({
       code: "argument",
       operation,

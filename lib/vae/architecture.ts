@@ -1,133 +1,105 @@
-import { describe, VaeError } from "../errors.js";
-import { checkAttached } from "../graph/arguments.js";
+// A configuration with every shape inferred and every parameter named.
+import { type Likelihood, likelihoods, rangeOf } from "../distributions/index.js";
 import { greatest } from "../graph/extremes.js";
-import { type Shape, sameShape, sizeOf } from "../graph/index.js";
-import { isArray, isMap, isReadable, letGo, typedArrayName } from "../graph/kinds.js";
-import { shapeInstead } from "../graph/tensor.js";
-import { type NamedParameter, nameParameters, type Stack, stackLayers } from "../nn/index.js";
-import type { VaeConfig } from "./config.js";
-import { likelihoods } from "./likelihoods.js";
-import { posteriors } from "./posteriors.js";
-import { priors } from "./priors.js";
+import { type Shape, sizeOf, step } from "../graph/index.js";
+import { type Declared, type NamedParameter, type Place, parametersIn, placeOf, type Scope, type Stack } from "../nn/index.js";
+import type { FieldSpec, Terms, Trainable } from "../train/trainable.js";
+import { type Condition, conditionKinds, conditionShape } from "./conditions.js";
+import { type VaeConfig, type WiredConfig, wiringOf } from "./config.js";
+import { type ObjectiveContext, objectives, termsOf } from "./objectives.js";
+import { prepared } from "./prepare.js";
+import type { Trace } from "./trace.js";
+import { type Batch, generated, traceOf, type Wiring, wirings } from "./wiring.js";
 
-/** A configuration with every shape inferred and every parameter named. */
-export interface Architecture {
-  readonly config: VaeConfig;
-  readonly encoder: Stack;
-  readonly decoder: Stack;
-  readonly prior: readonly NamedParameter[];
-  readonly likelihood: readonly NamedParameter[];
-  /** All of them, in the order that decides their initial values. */
+/** A model before it has weights: what it is made of, and what is trained of it. */
+export interface Architecture extends Trainable {
+  readonly config: VaeConfig | WiredConfig;
+  readonly wiring: Wiring;
+  readonly conditions: Readonly<Record<string, Condition>>;
+  /** The likelihoods of the observed fields, by name. */
+  readonly likelihoods: Readonly<Record<string, Likelihood>>;
   readonly parameters: readonly NamedParameter[];
-  /** Those that an optimizer changes; the others belong to their layers. */
-  readonly trained: readonly NamedParameter[];
-  /** Values in a sample. */
+  /** Values in a row of x. */
   readonly size: number;
 }
 
 /** Infers shapes, derives the heads and names the parameters; throws `VaeError` where layers do not fit. */
-export function architectureOf(config: VaeConfig): Architecture {
-  const { input, latent, posterior, prior, likelihood } = config;
-  const heads = {
-    posterior: headOf(`posterior ${posterior.kind}`, posteriors.of(posterior).headShape(posterior, latent)),
-    likelihood: headOf(`likelihood ${likelihood.kind}`, likelihoods.of(likelihood).headShape(likelihood, input)),
-  };
-  const encoder = stackLayers("encoder", config.encoder, input, heads.posterior);
-  const decoder = stackLayers("decoder", config.decoder, [latent], heads.likelihood);
-  const priorParameters = nameParameters("prior", priors.of(prior).parameters?.(prior, latent), `prior: ${prior.kind}`);
-  const likelihoodSpecs = likelihoods.of(likelihood).parameters?.(likelihood, input);
-  const likelihoodParameters = nameParameters("likelihood", likelihoodSpecs, `likelihood: ${likelihood.kind}`);
-  const stacked = [...encoder.entries, ...decoder.entries].flatMap((entry) => entry.parameters);
-  const parameters = [...stacked, ...priorParameters, ...likelihoodParameters];
-  return {
+export function architectureOf(config: VaeConfig | WiredConfig): Architecture {
+  const wiring = wiringOf(config);
+  const behaviour = wirings.of(wiring);
+  const { objective, conditions = {} } = config;
+  const shapes: Readonly<Record<string, Shape>> = "wiring" in config ? config.fields : { x: config.input };
+  const declared = behaviour.declare(wiring, shapes);
+  const objectiveDeclared = objectives.of(objective).declare?.(objective, shapes);
+  const all: Declared =
+    objectiveDeclared === undefined ? declared : { ...declared, parts: { ...declared.parts, objective: objectiveDeclared } };
+  const conditionShapes = Object.fromEntries(Object.entries(conditions).map(([name, condition]) => [name, conditionShape(condition)]));
+  const place = placeOf("", all, wiring.kind === "flat" ? "model" : `wiring ${wiring.kind}`, conditionShapes);
+  const observed = behaviour.observations(wiring, shapes);
+  const fields: Record<string, FieldSpec> = {};
+  for (const [name, shape] of Object.entries(shapes)) fields[name] = observedField(shape, observed[name]);
+  for (const [name, condition] of Object.entries(conditions)) {
+    const { dtype, ...field } = conditionKinds.of(condition).field(condition);
+    fields[name] = { ...field, dtypes: [dtype] };
+  }
+  const architecture: Architecture = {
     config,
-    encoder,
-    decoder,
-    prior: priorParameters,
-    likelihood: likelihoodParameters,
-    parameters,
-    trained: parameters.filter(({ trained }) => trained !== false),
-    size: sizeOf(input),
+    wiring,
+    conditions,
+    likelihoods: observed,
+    fields,
+    place,
+    parameters: parametersIn(place),
+    size: sizeOf(shapes.x!),
+    terms: (batch, scope) => termsIn(architecture, batch, scope),
   };
+  return architecture;
 }
 
-/** What a part says that it wants from the layers, checked: users define parts. */
-function headOf(operation: string, shape: Shape): Shape {
-  const expected = shapeInstead(shape) ?? (shape.length === 0 ? "a shape of at least one axis" : undefined);
-  if (expected === undefined) return shape;
-  letGo(shape);
-  throw new VaeError({ code: "shape", operation, expected: `headShape to give ${expected}`, received: describe(shape) });
+function observedField(shape: Shape, likelihood: Likelihood | undefined): FieldSpec {
+  if (likelihood === undefined) return { shape, dtypes: ["float32", "uint8", "int32"] };
+  const unitScale = likelihoods.of(likelihood).unitScale === true;
+  return { shape, dtypes: ["float32", "uint8", "int32"], range: () => rangeOf(likelihood), ...(unitScale ? { unitScale } : {}) };
 }
 
-/**
- * Throws `"architecture"` unless `received` has exactly the model's parameters, each with its number of elements and, where one is
- * given, its shape; `"argument"` where it is not even a map of arrays.
- */
-export function checkParameters(
-  architecture: Architecture,
-  received: ReadonlyMap<string, { readonly data: { readonly length: number }; readonly shape?: Shape }>,
-  operation: string,
-): void {
-  const wrong = (problem: string, expected: string, found: string): VaeError =>
-    new VaeError({
-      code: "architecture",
-      operation,
-      problem,
-      expected,
-      received: found,
-      hint: "weights fit only a model with the same input, latent, layers and likelihood",
-    });
-  const misshapen = (expected: string, found: unknown): VaeError =>
-    new VaeError({
-      code: "argument",
-      operation,
-      expected,
-      received: describe(found),
-      hint: "parameters() gives a Map of that form: change the values in it",
-    });
-  if (!isMap(received)) throw misshapen("a Map from names to { data: Float32Array }", received);
-  for (const [name, tensor] of received) {
-    if (typeof name !== "string") throw misshapen("names of parameters as texts", name);
-    if (typeof tensor !== "object" || tensor === null || !isReadable(tensor))
-      throw misshapen(`"${name}" as { data: Float32Array }`, tensor);
-    const data: unknown = tensor.data;
-    const isNumbers = isArray(data) ? Array.from(data).every((value) => typeof value === "number") : typedArrayName(data) !== undefined;
-    if (!isNumbers) throw misshapen(`"${name}" as { data: Float32Array }`, tensor);
-    if (ArrayBuffer.isView(data)) checkAttached(operation, data, `"${name}"`);
-  }
-  for (const { name, shape } of architecture.parameters) {
-    const tensor = received.get(name);
-    const elements = sizeOf(shape);
-    if (tensor === undefined) throw wrong(`missing weights "${name}"`, `[${shape.join(", ")}]`, "nothing");
-    if (tensor.data.length !== elements) {
-      throw wrong(`"${name}" has another size`, `${elements} values, [${shape.join(", ")}]`, `${tensor.data.length} values`);
-    }
-    if (tensor.shape !== undefined && !(isArray(tensor.shape) && sameShape(tensor.shape, shape))) {
-      throw wrong(`"${name}" has another shape`, describe(shape), describe(tensor.shape));
-    }
-  }
-  const names = new Set(architecture.parameters.map(({ name }) => name));
-  const extra = [...received.keys()].find((name) => !names.has(name));
-  if (extra !== undefined) throw wrong(`unknown weights "${extra}"`, "only the model's parameters", `"${extra}"`);
+/** The objective's terms of a batch as it is stored. */
+function termsIn(architecture: Architecture, stored: Batch, root: Scope): Terms {
+  const { wiring, config } = architecture;
+  const { batch, scope } = prepared(architecture, stored, root, root.noise.within("data"));
+  const rows = batch.x!.shape[0]!;
+  const own = "objective" in architecture.place.parts ? scope.part("objective") : scope.with({ noise: scope.noise.within("objective") });
+  const context: ObjectiveContext = {
+    rows,
+    step: step(),
+    batch,
+    scope: own,
+    trace: (samples = 1): Trace => traceOf(wiring, batch, scope, samples),
+    generate: (latents, count = rows) => generated(wiring, latents, count, scope),
+  };
+  return termsOf(config.objective.kind, objectives.of(config.objective).terms(config.objective, context));
 }
 
 /** The layers with their shapes and parameter counts as a table to print. */
-export function summarize({ config, encoder, decoder, prior, likelihood, parameters }: Architecture): string {
+export function summarize({ config, wiring, place, parameters }: Architecture): string {
   const count = (specs: readonly NamedParameter[]): number => specs.reduce((total, { shape }) => total + sizeOf(shape), 0);
   const shape = (dimensions: readonly number[]): string => dimensions.join(" × ") || "1";
   const group = (number: number): string => number.toLocaleString("en-US");
+  const kinds = config as unknown as Readonly<Record<string, { readonly kind?: string } | undefined>>;
   const rows = [
     ["name", "layer", "input", "output", "parameters"],
-    ...[...encoder.entries, ...decoder.entries].map(({ name, layer, input, output, parameters: own }) => [
-      name,
-      layer.kind,
-      shape(input),
-      shape(output),
-      group(count(own)),
-    ]),
-    ...[["prior", config.prior.kind, prior] as const, ["likelihood", config.likelihood.kind, likelihood] as const].map(
-      ([name, kind, own]) => [name, kind, "", "", group(count(own))],
-    ),
+    ...stacksIn(place)
+      .flatMap(({ entries }) => entries)
+      .map(({ name, layer, input, output, place: own }) => [
+        name,
+        layer.kind,
+        shape(input),
+        shape(output),
+        group(count(parametersIn(own))),
+      ]),
+    ...Object.entries(place.parts)
+      .filter(([name]) => name !== "posterior")
+      .map(([name, part]) => [name, kinds[name]?.kind ?? wiring.kind, "", "", group(count(Object.values(part.parameters)))]),
+    ...Object.values(place.parameters).map(({ name, shape: own }) => [name, wiring.kind, "", "", group(sizeOf(own))]),
     ["total", "", "", "", group(count(parameters))],
   ];
   const widths = rows[0]!.map((_, column) => greatest(rows.map((row) => row[column]!.length)));
@@ -135,4 +107,9 @@ export function summarize({ config, encoder, decoder, prior, likelihood, paramet
   return rows
     .map((row) => row.map((cell, column) => (column === last ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!))).join("  "))
     .join("\n");
+}
+
+/** The networks of a place and of its parts. */
+function stacksIn({ networks, parts }: Place): readonly Stack[] {
+  return [...Object.values(networks), ...Object.values(parts).flatMap(stacksIn)];
 }

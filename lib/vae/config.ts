@@ -1,17 +1,31 @@
-import { describe, VaeError } from "../errors.js";
+import type { Likelihood, Posterior, Prior } from "../distributions/index.js";
+import { isRecord } from "../graph/arguments.js";
 import type { Shape } from "../graph/index.js";
-import { isArray } from "../graph/kinds.js";
-import { Fields, freezePlain, type Layer, layers, type Tagged } from "../nn/index.js";
-import { type Likelihood, likelihoods } from "./likelihoods.js";
+import { Fields, freezePlain, type Layer } from "../nn/index.js";
+import { type Condition, readConditions } from "./conditions.js";
+import { readFlat } from "./flat.js";
 import { type Objective, objectives } from "./objectives.js";
-import { type Posterior, posteriors } from "./posteriors.js";
-import { type Prior, priors } from "./priors.js";
+import { type Wiring, wirings } from "./wiring.js";
 
 /** A kind's name, with the built-in ones suggested by editors. */
 export type KindName<BuiltIn extends string> = BuiltIn | (string & Record<never, never>);
 
-/** What a model is made of. Every part is plain data; a part without options may be given by its kind's name. */
-export interface VaeOptions {
+/** What every model is told beside its wiring. */
+export interface ModelOptions {
+  /** Default `"elbo"`. */
+  readonly objective?: KindName<"elbo"> | Objective;
+  /** Decides the initial weights and all noise; default 1. A whole number of at least 0. */
+  readonly seed?: number;
+  /**
+   * What rows come with beside x, by the names of their fields: `{ label: category(10), age: real() }`. They enter the encoder and the
+   * decoder, or one of them (`at`): joined to what goes in, unless a layer {@link joinCondition} or {@link film} reads them.
+   * Every verb that takes rows takes these fields with them; `decode` and `sample` take them as `given`.
+   */
+  readonly conditions?: Readonly<Record<string, Condition>>;
+}
+
+/** What a model with one latent, an encoder and a decoder is made of. Every part is plain data; a part without options may be given by its kind's name. */
+export interface VaeOptions extends ModelOptions {
   /** The shape of one sample: `[784]`, or an image as `[height, width, channels]`. */
   readonly input: Shape;
   /** The number of latent dimensions. */
@@ -25,13 +39,16 @@ export interface VaeOptions {
   /** Default `"standardNormal"`. */
   readonly prior?: KindName<"standardNormal"> | Prior;
   readonly likelihood: KindName<"bernoulli" | "gaussian"> | Likelihood;
-  /** Default `"elbo"`. */
-  readonly objective?: KindName<"elbo"> | Objective;
-  /** Decides the initial weights and all noise; default 1. A whole number of at least 0. */
-  readonly seed?: number;
 }
 
-/** Checked options with all defaults filled in: frozen, and JSON. */
+/** What a model of another wiring is made of; see {@link defineWiring}. */
+export interface WiredOptions extends ModelOptions {
+  readonly wiring: Wiring;
+  /** The observed fields by name, with the shape of one row's value: `{ x: [784] }`. There must be one called x. */
+  readonly fields: Readonly<Record<string, Shape>>;
+}
+
+/** Checked options of a flat model with all defaults filled in: frozen, and JSON. */
 export interface VaeConfig {
   readonly input: Shape;
   readonly latent: number;
@@ -40,11 +57,21 @@ export interface VaeConfig {
   readonly posterior: Posterior;
   readonly prior: Prior;
   readonly likelihood: Likelihood;
+  readonly conditions?: Readonly<Record<string, Condition>>;
   readonly objective: Objective;
   readonly seed: number;
 }
 
-/** The names of {@link VaeOptions}. */
+/** Checked options of a model of another wiring: frozen, and JSON. */
+export interface WiredConfig {
+  readonly wiring: Wiring;
+  readonly fields: Readonly<Record<string, Shape>>;
+  readonly conditions?: Readonly<Record<string, Condition>>;
+  readonly objective: Objective;
+  readonly seed: number;
+}
+
+/** The names of {@link VaeOptions} and {@link WiredOptions}. */
 export const configOptions = [
   "input",
   "latent",
@@ -53,60 +80,43 @@ export const configOptions = [
   "posterior",
   "prior",
   "likelihood",
+  "conditions",
   "objective",
   "seed",
-] as const satisfies readonly (keyof VaeConfig)[];
+  "wiring",
+  "fields",
+] as const satisfies readonly (keyof VaeConfig | keyof WiredConfig)[];
 
 /**
  * Checks options, from a caller or from a file, and fills in defaults.
  *
  * @throws VaeError `"argument"` or `"shape"`, with the name of the option.
  */
-export function parseConfig(options: unknown, operation: string): VaeConfig {
+export function parseConfig(options: unknown, operation: string): VaeConfig | WiredConfig {
   const fields = new Fields(operation, options);
-  const part = (name: "posterior" | "prior" | "likelihood" | "objective", family: Family, fallback?: string): Tagged => {
-    const value = fields.given(name, fallback);
-    if (value === undefined) throw fields.wrong(name, `one of ${family.kinds().join(", ")}`);
-    return family.parse(value, `${operation} ${name}`);
-  };
-  const config: VaeConfig = {
-    input: parseInput(fields),
-    latent: fields.number("latent", { minimum: 1, integer: true }),
-    encoder: parseLayers(fields, "encoder"),
-    decoder: parseLayers(fields, "decoder"),
-    posterior: part("posterior", posteriors, "gaussian"),
-    prior: part("prior", priors, "standardNormal"),
-    likelihood: part("likelihood", likelihoods),
-    objective: part("objective", objectives, "elbo"),
+  const wired = fields.raw("wiring") !== undefined;
+  const config = {
+    ...(wired ? readWired(fields) : readFlat(fields)),
+    objective: objectives.parse(fields.given("objective", "elbo"), `${operation} objective`),
     seed: fields.number("seed", { minimum: 0, maximum: Number.MAX_SAFE_INTEGER, integer: true }, 1),
   };
   fields.finish();
-  return freezePlain(config, operation) as VaeConfig;
+  return freezePlain(config, operation) as VaeConfig | WiredConfig;
 }
 
-interface Family {
-  kinds(): readonly string[];
-  parse(value: unknown, operation: string): Tagged;
+function readWired(fields: Fields): Omit<WiredConfig, "objective" | "seed"> {
+  const shapes = fields.raw("fields");
+  if (!isRecord(shapes) || !("x" in shapes)) throw fields.wrong("fields", "shapes of the observed fields by name: { x: [784] }");
+  const own = new Fields(`${fields.operation} fields`, shapes);
+  const conditions = readConditions(fields);
+  return {
+    wiring: wirings.parse(fields.raw("wiring"), `${fields.operation} wiring`),
+    fields: Object.fromEntries(Object.keys(shapes).map((name) => [name, [...own.shape(name)]])),
+    ...(conditions === undefined ? {} : { conditions }),
+  };
 }
 
-function parseInput(fields: Fields): Shape {
-  const shape = fields.shape("input");
-  if (shape.length === 0)
-    throw fields.wrong("input", "the shape of a sample, with at least one axis", "for plain numbers use [1]", "shape");
-  return [...shape];
-}
-
-function parseLayers(fields: Fields, name: "encoder" | "decoder"): readonly Layer[] {
-  const list = fields.raw(name);
-  if (!isArray(list)) {
-    throw new VaeError({
-      code: "argument",
-      operation: fields.operation,
-      expected: `${name} to be an array of layers`,
-      received: describe(list),
-      hint: `${name}: [dense(400, { activation: "relu" })]; an empty array is a linear model`,
-    });
-  }
-  // Not map(), which passes over the holes of a sparse array.
-  return Array.from(list, (layer, index) => layers.parse(layer, `${fields.operation} ${name}[${index}]`));
+/** The wiring of a configuration. */
+export function wiringOf(config: VaeConfig | WiredConfig): Wiring {
+  return "wiring" in config ? config.wiring : ({ ...config, kind: "flat" } as Wiring);
 }

@@ -1,39 +1,39 @@
 // What a VAE is made of, as data, and what it computes, as graphs. Importing this file defines the built-in parts.
 import { closeBuiltIns } from "../nn/index.js";
+import "./flat.js";
 
-export { type Architecture, architectureOf, checkParameters, summarize } from "./architecture.js";
-export { configOptions, type KindName, parseConfig, type VaeConfig, type VaeOptions } from "./config.js";
+export { type Architecture, architectureOf, summarize } from "./architecture.js";
+export { type Condition, type ConditionOptions, type ConditionPlace, category, type RealOptions, real } from "./conditions.js";
 export {
-  type BernoulliOptions,
-  bernoulli,
-  defineLikelihood,
-  type GaussianLikelihoodOptions,
-  gaussian,
-  type Likelihood,
-  type LikelihoodBehaviour,
-} from "./likelihoods.js";
-export { Noise } from "./noise.js";
+  configOptions,
+  type KindName,
+  type ModelOptions,
+  parseConfig,
+  type VaeConfig,
+  type VaeOptions,
+  type WiredConfig,
+  type WiredOptions,
+} from "./config.js";
 export {
   defineObjective,
   type ElboOptions,
   elbo,
-  type KlEstimate,
   type Objective,
   type ObjectiveBehaviour,
   type ObjectiveContext,
   type ObjectiveTerms,
 } from "./objectives.js";
-export {
-  definePosterior,
-  type GaussianDistribution,
-  type GaussianPosteriorOptions,
-  gaussianDistribution,
-  gaussianPosterior,
-  type LatentDistribution,
-  type Posterior,
-  type PosteriorBehaviour,
-} from "./posteriors.js";
 export { type AnyImagePresetOptions, type ImagePresetOptions, type PresetOptions, presets, type TablePresetOptions } from "./presets.js";
-export { definePrior, type Prior, type PriorBehaviour, standardNormal } from "./priors.js";
+export {
+  importanceLogWeights,
+  klContributions,
+  type LatentTrace,
+  logLikelihood,
+  type Observation,
+  repeatRows,
+  sumContributions,
+  type Trace,
+} from "./trace.js";
+export { defineWiring, type FamilyOf, familyOf, type Wiring, type WiringBehaviour } from "./wiring.js";
 
 closeBuiltIns();

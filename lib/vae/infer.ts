@@ -2,37 +2,31 @@
 // size, each one native call; between them the event loop turns.
 
 import { describe, VaeError } from "../errors.js";
-import { checkAttached } from "../graph/arguments.js";
-import { isArray, isArrayLike, isFloat32Array } from "../graph/kinds.js";
+import { checkAttached, isRecord, suggestion } from "../graph/arguments.js";
+import { isArray, isArrayLike, isFloat32Array, isInt32Array } from "../graph/kinds.js";
+import { sizeOf } from "../graph/tensor.js";
 import { checkValues } from "../io/check.js";
 import type { DataSource, Dataset } from "../io/dataset.js";
-import type { DataNames } from "../io/names.js";
-import { dtypeOf } from "../runtime/feed.js";
-import type { HostArray } from "../runtime/native.js";
-import type { SessionGraph } from "../runtime/session.js";
-import type { Architecture } from "./architecture.js";
-import { decodeGraph, encodeGraph, reconstructGraph, sampleGraph } from "./graph.js";
+import type { Program } from "../train/program.js";
+import { overRows, type ProgramCall, runBatch } from "../train/program.js";
 import {
-  batches,
   batchFor,
   checkBytesAsTrained,
+  type FedField,
+  type Feed,
+  feedOf,
   ownRows,
   ownTogether,
-  type RowBatch,
   resultRows,
   stopping,
-  type TrainedOn,
-} from "./rows.js";
-import type { Weights } from "./weights.js";
+} from "../train/rows.js";
+import type { Trainee } from "../train/state.js";
+import type { Architecture } from "./architecture.js";
+import { decodeProgram, encodeProgram, latentSize, reconstructProgram, sampleProgram } from "./programs.js";
 
-/** A model as inference sees it. */
-export interface Inference {
-  readonly architecture: Architecture;
-  readonly weights: Weights;
-  /** What its training data were called. */
-  readonly names: DataNames;
-  /** What it was trained on. */
-  readonly state: Readonly<TrainedOn>;
+/** A VAE as inference sees it. */
+export interface Inference extends Trainee {
+  readonly trainable: Architecture;
 }
 
 /** What every verb takes. */
@@ -43,10 +37,17 @@ export interface CallOptions {
 
 type Signal = AbortSignal | undefined;
 
-/** q(z|x) of every row, `rows × latent` each, row-major. */
+/** q(z|x) of every row, `rows × latent` each, row-major. A model of several latents gives them beside each other. */
 export interface Encoding {
   readonly mean: Float32Array;
+  /** NaN for posteriors that know none. */
   readonly standardDeviation: Float32Array;
+}
+
+/** A caller's rows, ready for a program. */
+export async function feedRows(model: Inference, dataset: Dataset, operation: string): Promise<Feed> {
+  await checkBytesAsTrained(model, dataset, operation);
+  return feedOf(model.trainable.fields, dataset, operation);
 }
 
 export async function encode(model: Inference, source: DataSource, signal?: Signal): Promise<Encoding> {
@@ -55,101 +56,154 @@ export async function encode(model: Inference, source: DataSource, signal?: Sign
 }
 
 async function encodeRows(model: Inference, dataset: Dataset, operation: string, signal: Signal): Promise<Encoding> {
-  const { architecture } = model;
-  const { latent } = architecture.config;
-  const dtype = dtypeOf(dataset.data);
-  const { mean, standardDeviation } = await runRows(model, dataset, {
-    operation,
-    signal,
-    key: `encode ${dtype}`,
-    input: "x",
-    widths: { mean: latent, standardDeviation: latent },
-    graph: (batch) => encodeGraph(architecture, batch, dtype),
-  });
+  const { trainable } = model;
+  const feed = await feedRows(model, dataset, operation);
+  const latent = latentSize(trainable);
+  const widths = { mean: latent, standardDeviation: latent };
+  const { mean, standardDeviation } = await programRows(model, encodeProgram(trainable), feed, widths, { operation, signal });
   return { mean: mean!, standardDeviation: standardDeviation! };
 }
 
 export async function reconstruct(model: Inference, source: DataSource, signal?: Signal): Promise<Float32Array> {
   signal?.throwIfAborted();
-  const { architecture } = model;
-  const dataset = await ownRows(model, source, "reconstruct");
-  const dtype = dtypeOf(dataset.data);
-  const { mean } = await runRows(model, dataset, {
-    operation: "reconstruct",
-    signal,
-    key: `reconstruct ${dtype}`,
-    input: "x",
-    widths: { mean: architecture.size },
-    graph: (batch) => reconstructGraph(architecture, batch, dtype),
-  });
-  return mean!;
+  const operation = "reconstruct";
+  const feed = await feedRows(model, await ownRows(model, source, operation), operation);
+  const { trainable } = model;
+  return (await programRows(model, reconstructProgram(trainable), feed, { mean: trainable.size }, { operation, signal })).mean!;
+}
+
+/** Runs rows through a program whose outputs have known widths; one that it does not give is NaN. */
+async function programRows(
+  model: Inference,
+  program: Program,
+  feed: Feed,
+  widths: Readonly<Record<string, number>>,
+  call: ProgramCall,
+): Promise<Readonly<Record<string, Float32Array>>> {
+  const batch = batchFor(feed.rows);
+  const { arrays, release } = resultRows(feed.rows, widths, call.operation);
+  try {
+    for await (const { start, count, outputs } of overRows(model, program, feed, call, batch)) {
+      release();
+      for (const [name, width] of Object.entries(widths)) {
+        const values = outputs[name];
+        if (values === undefined) arrays[name]!.fill(Number.NaN, start * width, (start + count) * width);
+        else arrays[name]!.set(values.subarray(0, count * width), start * width);
+      }
+    }
+  } finally {
+    release();
+  }
+  return arrays;
 }
 
 /** Latents: `n × latent` values, or an array of latents. */
 export type Latents = Float32Array | readonly ArrayLike<number>[];
 
-export async function decode(model: Inference, latents: Latents, signal?: Signal): Promise<Float32Array> {
+/** Values of conditions by name: one for all rows, or one for every row. Categories go by their names or numbers. */
+export type Given = Readonly<Record<string, string | number | readonly (string | number)[] | Float32Array | Int32Array>>;
+
+export async function decode(model: Inference, latents: Latents, given: Given | undefined, signal?: Signal): Promise<Float32Array> {
   signal?.throwIfAborted();
-  const { latent } = model.architecture.config;
+  const operation = "decode";
+  const { trainable } = model;
+  const latent = latentSize(trainable);
   const data = latentRows(latents, latent);
   const rows = data.length / latent;
-  await checkValues({ data, rows, shape: [latent], name: "the latents" }, undefined, "decode");
-  const latentBatches = (batch: number) => batches(data, { rows, size: latent, batch, operation: "decode" });
-  return decodeBatches(model, { rows, latentBatches, operation: "decode", signal });
+  await checkValues({ data, rows, shape: [latent], name: "the latents" }, undefined, operation);
+  const z: FedField = { data, dtype: "float32", size: latent };
+  const feed = { rows, fields: { z, ...givenFields(trainable, given, rows, operation) } };
+  return (await programRows(model, decodeProgram(trainable), feed, { mean: trainable.size }, { operation, signal })).mean!;
 }
 
-/** Latents that are decoded as they come: so many rows, in batches of a size. */
-interface LatentRows {
-  readonly rows: number;
-  readonly latentBatches: (batch: number) => Iterable<RowBatch<Float32Array>>;
-  readonly operation: string;
+/**
+ * The conditions of rows that are not there: one value for all of them, or one for each.
+ *
+ * @throws VaeError `"argument"` unless every condition of the model is given, and nothing else
+ */
+function givenFields({ fields, conditions }: Architecture, given: Given = {}, rows: number, operation: string): Record<string, FedField> {
+  const wrong = (expected: string, received: unknown, hint = ""): VaeError =>
+    new VaeError({ code: "argument", operation, expected, received: describe(received), ...(hint === "" ? {} : { hint }) });
+  const names = Object.keys(conditions);
+  if (!isRecord(given)) throw wrong("given as values of conditions by name: { label: 3 }", given);
+  const unknown = Object.keys(given).find((name) => !names.includes(name));
+  if (unknown !== undefined) {
+    const known = names.length === 0 ? "no conditions: this model has none" : `the model's conditions, ${names.join(", ")}`;
+    throw wrong(`given to hold ${known}`, unknown, suggestion(unknown, names).trim());
+  }
+  return Object.fromEntries(
+    names.map((name) => {
+      const value = (given as Given)[name];
+      const { shape, names: categories } = fields[name]!;
+      const size = sizeOf(shape);
+      if (value === undefined) throw wrong(`given.${name}: the model asks for it`, undefined, `${operation}(…, { given: { ${name}: … } })`);
+      const list: readonly unknown[] =
+        typeof value === "string" || typeof value === "number" ? [value] : Array.from(value as ArrayLike<unknown>);
+      if (list.length !== size && list.length !== rows * size) {
+        throw wrong(
+          `given.${name} as ${size === 1 ? "one value" : `${size} values`}, or as ${rows * size} for ${rows} rows`,
+          `${list.length} values`,
+        );
+      }
+      const numberOf = (item: unknown): number => {
+        const place = typeof item === "string" ? (categories?.indexOf(item) ?? -1) : item;
+        const isRight =
+          typeof place === "number" &&
+          (categories === undefined ? Number.isFinite(place) : Number.isInteger(place) && place >= 0 && place < categories.length);
+        if (isRight) return place;
+        const expected = categories === undefined ? "finite numbers" : `${categories.length} categories, by name or number`;
+        throw wrong(`given.${name} to hold ${expected}`, item, suggestion(String(item), categories ?? []).trim());
+      };
+      const numbers = list.map(numberOf);
+      const data = categories === undefined ? new Float32Array(rows * size) : new Int32Array(rows);
+      for (let index = 0; index < data.length; index++) data[index] = numbers[index % numbers.length]!;
+      return [name, { data, dtype: isInt32Array(data) ? "int32" : "float32", size }] as const;
+    }),
+  );
+}
+
+/** What `sample` is asked for. */
+export interface SampleRequest {
+  readonly count: number;
+  readonly temperature: number;
+  readonly given: Given | undefined;
+  readonly seed: number;
+  /** Which of the endless batches of draws of a seed is the first. */
+  readonly draw: number;
   readonly signal: Signal;
 }
 
-async function decodeBatches(model: Inference, { rows, latentBatches, operation, signal }: LatentRows): Promise<Float32Array> {
-  const { architecture } = model;
-  const { mean } = await runBatches(model, rows, latentBatches, {
-    operation,
-    signal,
-    key: "decode",
-    input: "z",
-    widths: { mean: architecture.size },
-    graph: (batch) => decodeGraph(architecture, batch),
-  });
-  return mean!;
-}
-
-/** @param draw which of the endless batches of draws of a seed is the first */
-export async function sample(
-  model: Inference,
-  request: { readonly count: number; readonly temperature: number; readonly seed: number; readonly draw: number; readonly signal: Signal },
-): Promise<Float32Array> {
-  const { architecture, weights } = model;
-  const { count, temperature, seed, draw, signal } = request;
+export async function sample(model: Inference, request: SampleRequest): Promise<Float32Array> {
+  const operation = "sample";
+  const { trainable } = model;
+  const { count, temperature, seed, draw, signal, given } = request;
   signal?.throwIfAborted();
-  const { size } = architecture;
+  const { size } = trainable;
   const batch = batchFor(count);
-  const { arrays, release } = resultRows(count, { mean: size }, "sample");
+  const { arrays, release } = resultRows(count, { mean: size }, operation);
   const mean = arrays.mean!;
   try {
+    const program = sampleProgram(trainable);
+    const conditions = givenFields(trainable, given, count, operation);
+    const call = { operation, signal, seed, scalars: { temperature }, advice: FEWER_SAMPLES };
     for (let start = 0; start < count; start += batch) {
-      signal?.throwIfAborted();
-      const firstStep = draw + start / batch;
-      const inputs = { temperature: Float32Array.of(temperature) };
-      const { outputs } = await weights.run(
-        `sample ${batch}`,
-        () => sampleGraph(architecture, batch),
-        { steps: 1, firstStep, seed, inputs },
-        "sample",
-        FEWER_SAMPLES,
-      );
+      const rows = Math.min(batch, count - start);
+      const inputs = Object.fromEntries(Object.entries(conditions).map(([name, field]) => [name, paddedRows(field, start, rows, batch)]));
+      const outputs = await runBatch(model, program, { rows: batch, inputs, step: draw + start / batch }, call);
       release();
-      mean.set(outputs.mean!.subarray(0, Math.min(batch, count - start) * size), start * size);
+      mean.set(outputs.mean!.subarray(0, rows * size), start * size);
     }
   } finally {
     release();
   }
   return mean;
+}
+
+/** Rows of a field, with zeros behind them up to a whole batch. */
+function paddedRows({ data, size }: FedField, start: number, rows: number, batch: number): Float32Array | Int32Array {
+  const values = isInt32Array(data) ? new Int32Array(batch * size) : new Float32Array(batch * size);
+  values.set(data.subarray(start * size, (start + rows) * size));
+  return values;
 }
 
 const FEWER_SAMPLES = "a smaller count at a time";
@@ -160,18 +214,20 @@ export interface InterpolateOptions extends CallOptions {
    * sphere, and a straight line leaves it. Default false.
    */
   readonly spherical?: boolean;
+  /** Conditions of what is decoded, one for all steps or one for each; see {@link SampleOptions}. */
+  readonly given?: Given;
 }
 
-/** From row `from` to row `to`, both included, through the means of their posteriors. */
+/** From row `from` to row `to`, both included, through the means of their posteriors. Conditions go along the same way. */
 export async function interpolate(
   model: Inference,
   ends: readonly [from: DataSource, to: DataSource],
   steps: number,
-  { spherical, signal }: { readonly spherical: boolean; readonly signal: Signal },
+  { spherical, given, signal }: { readonly spherical: boolean; readonly given: Given | undefined; readonly signal: Signal },
 ): Promise<Float32Array> {
   const operation = "interpolate";
   signal?.throwIfAborted();
-  const { architecture } = model;
+  const { trainable } = model;
   // A second row is one too many: there is no need to read on.
   const rows = await ownTogether(
     model,
@@ -183,21 +239,31 @@ export async function interpolate(
       throw new VaeError({ code: "shape", operation, expected: "one row at each end", received: `${dataset.rows} rows` });
     }),
   );
-  const { latent } = architecture.config;
+  const latent = latentSize(trainable);
   const weightsAt = spherical ? greatCircle(from!, to!) : straightLine;
-  // Made batch by batch as they are decoded: all steps at once could be many.
-  function* latentBatches(batch: number): Generator<RowBatch<Float32Array>> {
-    for (let start = 0, index = 0; start < steps; start += batch, index++) {
+  const batch = batchFor(steps);
+  const conditions = givenFields(trainable, given, steps, operation);
+  const program = decodeProgram(trainable);
+  const { arrays, release } = resultRows(steps, { mean: trainable.size }, operation);
+  try {
+    // Made batch by batch as they are decoded: all steps at once could be many.
+    for (let start = 0; start < steps; start += batch) {
       const count = Math.min(batch, steps - start);
-      const values = new Float32Array(batch * latent);
+      const z = new Float32Array(batch * latent);
       for (let row = 0; row < count; row++) {
         const [a, b] = weightsAt(steps === 1 ? 0 : (start + row) / (steps - 1));
-        for (let i = 0; i < latent; i++) values[row * latent + i] = a * from![i]! + b * to![i]!;
+        for (let i = 0; i < latent; i++) z[row * latent + i] = a * from![i]! + b * to![i]!;
       }
-      yield { index, start, count, values };
+      const others = Object.entries(conditions).map(([name, field]) => [name, paddedRows(field, start, count, batch)] as const);
+      const inputs = { z, ...Object.fromEntries(others) };
+      const outputs = await runBatch(model, program, { rows: batch, inputs, step: start / batch }, { operation, signal });
+      release();
+      arrays.mean!.set(outputs.mean!.subarray(0, count * trainable.size), start * trainable.size);
     }
+  } finally {
+    release();
   }
-  return decodeBatches(model, { rows: steps, latentBatches, operation, signal });
+  return arrays.mean!;
 }
 
 /** The weights of both ends at a place from 0 to 1 between them. */
@@ -248,53 +314,4 @@ function rowsToArray(rows: readonly ArrayLike<number>[], latent: number): Float3
     flat.set(row as ArrayLike<number>, index * latent);
   }
   return flat;
-}
-
-/** What rows go through. */
-interface RowGraph {
-  readonly operation: string;
-  readonly signal: Signal;
-  /** Tells this graph from the model's others. */
-  readonly key: string;
-  readonly input: string;
-  /** The outputs, with their values per row. */
-  readonly widths: Readonly<Record<string, number>>;
-  /** The graph for a batch of so many rows. */
-  graph(batch: number): SessionGraph;
-}
-
-/** Runs rows through a graph of a fixed batch size; throws `"data"` at the first value that is not finite. */
-async function runRows(model: Inference, dataset: Dataset, graph: RowGraph): Promise<Record<string, Float32Array>> {
-  const { operation } = graph;
-  await checkBytesAsTrained(model, dataset, operation);
-  await checkValues(dataset, undefined, operation);
-  const { data, rows } = dataset;
-  return runBatches(model, rows, (batch) => batches<Rows>(data, { rows, size: data.length / rows, batch, operation }), graph);
-}
-
-type Rows = Float32Array | Uint8Array;
-
-/** Runs batches through a graph, each in one native call; between them the event loop turns, and a signal is heard. */
-async function runBatches(
-  { weights }: Inference,
-  rows: number,
-  rowBatches: (batch: number) => Iterable<RowBatch<Rows>>,
-  { operation, signal, key, input, widths, graph }: RowGraph,
-): Promise<Record<string, Float32Array>> {
-  const batch = batchFor(rows);
-  const { arrays, release } = resultRows(rows, widths, operation);
-  try {
-    for (const { start, count, values } of rowBatches(batch)) {
-      signal?.throwIfAborted();
-      const inputs: Record<string, HostArray> = { [input]: values };
-      const { outputs } = await weights.run(`${key} ${batch}`, () => graph(batch), { steps: 1, inputs }, operation);
-      release();
-      for (const [name, width] of Object.entries(widths)) {
-        arrays[name]!.set(outputs[name]!.subarray(0, count * width), start * width);
-      }
-    }
-  } finally {
-    release();
-  }
-  return arrays;
 }

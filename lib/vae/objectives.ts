@@ -1,39 +1,41 @@
-import { mean, multiply, negate, subtract, sum, type Tensor } from "../graph/index.js";
+import { type Asked, type KlEstimate, wrongResult } from "../distributions/index.js";
+import { isTensor, mean, multiply, negate, type Shape, subtract, type Tensor } from "../graph/index.js";
+import { isPromise, isReadable } from "../graph/kinds.js";
 import {
   type Behaviour,
+  type Declared,
   type Fields,
-  type NoiseSource,
   parseScheduled,
   Registry,
   type Schedule,
+  type Scope,
   scheduledValue,
   type Tagged,
 } from "../nn/index.js";
-import type { LatentDistribution } from "./posteriors.js";
+import { klContributions, logLikelihood, type Observation, sumContributions, type Trace } from "./trace.js";
+import type { Batch } from "./wiring.js";
 
 /** What training maximises, as frozen plain data. */
 export type Objective = Tagged;
 
-/** How KL(q(z|x) ‖ p(z)) is computed: in closed form, or as log q(z|x) − log p(z) at the sampled z. */
-export type KlEstimate = "closed" | "monteCarlo";
-
 /** One batch in the model, for objectives to make terms of. */
 export interface ObjectiveContext {
-  /** The batch as the encoder sees it, `[batch, size]`. */
-  readonly x: Tensor;
-  readonly posterior: LatentDistribution;
+  readonly rows: number;
   /** The step counter, a float32 scalar from 0. */
   readonly step: Tensor;
-  /** Noise of the objective's own, new on every step and independent of what all other parts draw. */
-  readonly noise: NoiseSource;
-  /** A new draw from the posterior, `[batch, latent]`. */
-  sample(): Tensor;
-  /** log p(x|z), `[batch]`. */
-  logLikelihood(z: Tensor): Tensor;
-  /** KL contributions `[batch, k]`; where prior and posterior have no closed form, the estimate at z. */
-  kl(z: Tensor, estimate: KlEstimate): Tensor;
-  /** log p(x|z) + log p(z) − log q(z|x) at `samples` draws for each row, `[batch, samples]`. */
-  importanceLogWeights(samples: number): Tensor;
+  /** The fields as the model sees them: observed ones as rows `[rows, size]`. */
+  readonly batch: Batch;
+  /** The objective's own parameters and networks, its noise, and the conditions. */
+  readonly scope: Scope;
+  /**
+   * New draws of the latents, with what follows from them. All traces of a batch share one encoding. Draws of a prior are
+   * `trace().latents.z.prior.draw(scope.noise)`.
+   *
+   * @param samples draws for each row; default 1. With more, tensors have rows · samples rows
+   */
+  trace(samples?: number): Trace;
+  /** The distributions of what is observed given latents `[rows, size]`, those left out drawn from their priors. */
+  generate(latents: Readonly<Record<string, Tensor>>, rows?: number): Readonly<Record<string, Observation["distribution"]>>;
 }
 
 /** Scalars recorded on every step; `loss` is what is minimised. */
@@ -46,8 +48,9 @@ export type ObjectiveTerms = { readonly loss: Tensor } & Readonly<Record<string,
  * ```ts
  * defineObjective("iwae", {
  *   parse: (options) => ({ kind: "iwae", samples: options.number("samples", { minimum: 1, integer: true }, 5) }),
- *   terms: ({ samples }, { importanceLogWeights }) => {
- *     const bound = mean(subtract(logsumexp(importanceLogWeights(samples), { axes: [1] }), Math.log(samples)));
+ *   terms: ({ samples }, { trace }) => {
+ *     const weights = importanceLogWeights(trace(samples), samples);
+ *     const bound = mean(subtract(logsumexp(weights, { axes: [1] }), Math.log(samples)));
  *     return { loss: negate(bound), bound };
  *   },
  * });
@@ -55,11 +58,16 @@ export type ObjectiveTerms = { readonly loss: Tensor } & Readonly<Record<string,
  */
 export interface ObjectiveBehaviour<O extends Objective = Objective> extends Behaviour {
   parse(options: Fields): O;
-  /** Scalars in nats per sample: the batch mean, never a mean over dimensions. */
+  /** Parameters and networks of its own, such as a discriminator. @param fields shapes of one sample's observed fields */
+  declare?(objective: O, fields: Readonly<Record<string, Shape>>): Declared;
+  /**
+   * Scalars in nats per sample: the batch mean, never a mean over dimensions. Beside `loss` there may be the losses of groups of
+   * parameters, `groups: [{ select: ["objective.**"], optimizer: adam(), loss: "discriminatorLoss" }]`.
+   */
   terms(objective: O, context: ObjectiveContext): ObjectiveTerms;
 }
 
-export const objectives = new Registry<ObjectiveBehaviour>("objective", ["terms"]);
+export const objectives = new Registry<ObjectiveBehaviour>("objective", ["terms"], ["declare"]);
 
 /** Adds a kind of objective. */
 export function defineObjective<O extends Objective>(kind: string, behaviour: ObjectiveBehaviour<O>, ...surplus: never[]): void {
@@ -82,7 +90,10 @@ export interface ElboOptions {
   readonly kl?: KlEstimate;
 }
 
-/** The evidence lower bound E[log p(x|z)] − β KL(q(z|x) ‖ p(z)) with one draw of z per row (Kingma & Welling 2014). */
+/**
+ * The evidence lower bound E[log p(x|z)] − β KL(q(z|x) ‖ p(z)) with one draw of z per row (Kingma & Welling 2014): whatever the
+ * wiring, Σ over observations less Σ over latents.
+ */
 export function elbo(options: ElboOptions = {}, ...surplus: never[]): Objective {
   return objectives.construct("elbo", { options, surplus, usual: "beta" });
 }
@@ -94,11 +105,30 @@ defineObjective<Elbo>("elbo", {
     kl: options.choice("kl", ["closed", "monteCarlo"], "closed"),
   }),
   terms: ({ beta, kl: estimate }, context) => {
-    const z = context.sample();
-    const reconstruction = mean(context.logLikelihood(z));
-    const kl = mean(sum(context.kl(z, estimate), { axes: [1] }));
+    const trace = context.trace();
+    const reconstruction = mean(logLikelihood(trace));
+    const kl = mean(sumContributions(klContributions(trace, estimate)));
     const bound = subtract(reconstruction, kl);
     const loss = beta === 1 ? negate(bound) : subtract(multiply(scheduledValue(beta, context.step), kl), reconstruction);
     return { loss, elbo: bound, reconstruction, kl };
   },
 });
+
+/** An objective's terms: scalars by name, of which one is the loss. */
+export function termsOf(part: string, value: unknown): { readonly loss: Tensor } & Readonly<Record<string, Tensor>> {
+  const asked: Asked = { family: "objective", part, method: "terms" };
+  if (typeof value !== "object" || value === null || !isReadable(value) || isPromise(value) || isTensor(value)) {
+    throw wrongResult(asked, "argument", "an object of scalar tensors, { loss, … }", value);
+  }
+  // Read once: getters may give something else the next time.
+  const terms: Readonly<Record<string, unknown>> = { ...value };
+  if (!("loss" in terms)) throw wrongResult(asked, "argument", "a scalar tensor `loss`", value);
+  for (const [name, term] of Object.entries(terms)) {
+    const expected = `a scalar float32 tensor as "${name}"`;
+    if (!isTensor(term))
+      throw wrongResult(asked, "argument", expected, term, typeof term === "number" ? `constant(${term}) makes one` : undefined);
+    if (term.dtype !== "float32") throw wrongResult(asked, "dtype", expected, term, "cast(x) makes float32");
+    if (term.shape.length > 0) throw wrongResult(asked, "shape", expected, term, "take the mean over the batch: mean(x)");
+  }
+  return terms as { readonly loss: Tensor };
+}

@@ -1,9 +1,10 @@
 // Models that are known to work, as options to be spread into `vae({ ...presets.image28(), … })` and changed at will.
+
+import { gaussian } from "../distributions/index.js";
 import { isRecord, noMore, notOptions } from "../graph/arguments.js";
 import { type Shape, sizeOf } from "../graph/index.js";
 import { type Activation, activations, conv2d, convTranspose2d, dense, Fields, reshape } from "../nn/index.js";
 import type { VaeOptions } from "./config.js";
-import { gaussian } from "./likelihoods.js";
 
 /** What every preset takes. */
 export interface PresetOptions {

@@ -140,17 +140,17 @@ describe("progress", () => {
     steps: 1000,
     epoch: 3,
     epochs: 10,
-    terms: { loss: 110, elbo: -110, reconstruction: -85, kl: 25 },
+    metrics: { loss: 110, elbo: -110, reconstruction: -85, kl: 25 },
     stepsPerSecond: 190.4,
     samplesPerSecond: 24371.2,
     secondsLeft: 75,
   };
 
-  test("says epoch, terms, rates and time left", () => {
+  test("says epoch, metrics, rates and time left", () => {
     expect(describeProgress(progress)).toBe(
       "epoch 3/10 | elbo -110.00 | reconstruction -85.00 | kl 25.00 | 190 steps/s | 24,371 samples/s | 1 min 15 s left",
     );
-    expect(describeProgress({ ...progress, terms: { loss: 3, bound: -3 }, secondsLeft: 0, stepsPerSecond: 2.04 })).toBe(
+    expect(describeProgress({ ...progress, metrics: { loss: 3, bound: -3 }, secondsLeft: 0, stepsPerSecond: 2.04 })).toBe(
       "epoch 3/10 | loss 3.00 | bound -3.00 | 2.0 steps/s | 24,371 samples/s",
     );
     expect(describeProgress(progress, 58)).toBe("epoch 3/10 | elbo -110.00 | 190 steps/s | 1 min 15 s left");

@@ -5,7 +5,7 @@ import { printPlan } from "../../lib/compile/print.js";
 import { adam, dense, type Layer, sgd } from "../../lib/index.js";
 import { architectureOf } from "../../lib/vae/architecture.js";
 import { parseConfig } from "../../lib/vae/config.js";
-import { trainingGraph } from "../../lib/vae/graph.js";
+import { trainingGraph } from "../support/graphs.js";
 
 function planOf(input: readonly number[], layers: readonly Layer[], latent: number, batchSize: number, optimizer = adam()) {
   const options = { input, latent, encoder: layers, decoder: layers, likelihood: "bernoulli" as const };

@@ -12,8 +12,8 @@ import { adam, dense } from "../../lib/nn/index.js";
 import { Device } from "../../lib/runtime/device.js";
 import { addonPath, loadAddon } from "../../lib/runtime/native.js";
 import { architectureOf } from "../../lib/vae/architecture.js";
-import { trainingGraph } from "../../lib/vae/graph.js";
 import { parseConfig, presets, type VaeOptions } from "../../lib/vae/index.js";
+import { trainingGraph } from "../support/graphs.js";
 import { doublingPlan, gatherPlan, mapPlan, matmulPlan, randomPlan } from "../support/plans.js";
 
 const failure = (code: string, message: RegExp) => expect.objectContaining({ code, message: expect.stringMatching(message) });

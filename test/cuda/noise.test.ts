@@ -8,10 +8,10 @@ import { adam, dense, type VaeOptions, vae } from "../../lib/index.js";
 import { Device } from "../../lib/runtime/device.js";
 import { loadAddon } from "../../lib/runtime/native.js";
 import { architectureOf } from "../../lib/vae/architecture.js";
-import { trainingGraph } from "../../lib/vae/graph.js";
 import { parseConfig } from "../../lib/vae/index.js";
 import { clusteredRows } from "../support/data.js";
 import { useEmulator } from "../support/emulator.js";
+import { trainingGraph } from "../support/graphs.js";
 import { accumulator, constant, distance, load, map, op, plan, resident, step, store, view } from "../support/plans.js";
 
 const absent = useEmulator();
@@ -155,7 +155,7 @@ describe.skipIf(absent !== undefined)("noise", () => {
       await using trained = vae({ ...model(latent), device });
       const rows: Record<string, number>[] = [];
       for await (const progress of trained.train(data, { steps: 6, every: 1, batchSize: 32, optimizer: adam() }))
-        rows.push({ ...progress.terms });
+        rows.push({ ...progress.metrics });
       return rows;
     };
     const [here, there] = [await terms("cpu"), await terms("cuda")];

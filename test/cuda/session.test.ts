@@ -150,7 +150,8 @@ describe.skipIf(absent !== undefined)("launches side by side", () => {
       device: "cuda",
     });
     const losses: number[] = [];
-    for await (const { terms } of model.train(data, { steps: 11, every: 11, batchSize: 8, optimizer: adam() })) losses.push(terms.loss!);
+    for await (const { metrics } of model.train(data, { steps: 11, every: 11, batchSize: 8, optimizer: adam() }))
+      losses.push(metrics.loss!);
     const weights = [...(await model.parameters())].map(([name, { data: values }]) => [name, [...values]] as const);
     return new Map([["losses", losses], ...weights]);
   }

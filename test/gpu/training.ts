@@ -42,8 +42,8 @@ async function train(options: VaeOptions, place: Place, steps: number): Promise<
   const data = Uint8Array.from(clusteredRows(500, size, 10), (value) => Math.round(255 * value));
   await using model: Vae = vae({ ...options, ...place });
   const losses: number[] = [];
-  for await (const { terms } of model.train(data, { steps, every: 1, batchSize: 32, optimizer: adam({ learningRate: 1e-3 }) })) {
-    losses.push(terms.loss!);
+  for await (const { metrics } of model.train(data, { steps, every: 1, batchSize: 32, optimizer: adam({ learningRate: 1e-3 }) })) {
+    losses.push(metrics.loss!);
   }
   return { losses, weights: new Map([...(await model.parameters())].map(([name, { data: values }]) => [name, values])) };
 }

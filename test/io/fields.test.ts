@@ -20,7 +20,7 @@ import {
 import { checkFields } from "../../lib/io/check.js";
 import { isFieldRecord, toDataset } from "../../lib/io/index.js";
 import { alignColumns } from "../../lib/io/names.js";
-import { failure } from "../io-helpers.js";
+import { failure } from "../support/io.js";
 
 /** Rows whose two values tell which row they are: [row, -row]. */
 const rowsFrom = (first: number, count: number): Dataset => ({

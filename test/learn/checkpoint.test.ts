@@ -135,25 +135,23 @@ describe("a parameter with a slash in its name would be taken for an optimizer's
     defineLayer("slashed", {
       parse: () => ({ kind: "slashed" }),
       outputShape: (_, input) => input,
-      parameters: () => parameters,
+      declare: () => ({ parameters }),
       apply: (_, x) => x,
     });
     expect(() => vae({ ...options, encoder: [dense(SIZE), { kind: "slashed" }] })).toThrow(
-      /^encoder\.1: slashed: expected the name of a parameter without "\/"; received "a\/b"/,
+      /^encoder\.1: slashed: expected the name of a parameter without "\.", "\/" or "\*"; received "a\/b"/,
     );
   });
 
   test("of a prior, and of a likelihood", () => {
     const shared = {
-      parameters: () => parameters,
-      logDensity: () => assert.fail(),
-      sample: () => assert.fail(),
-      mean: () => assert.fail(),
+      declare: () => ({ parameters }),
+      distribution: () => assert.fail(),
     };
     definePrior("slashed", { ...shared, parse: () => ({ kind: "slashed" }) });
-    expect(() => vae({ ...options, prior: { kind: "slashed" } })).toThrow(/^prior: slashed: .*"a\/b"/);
+    expect(() => vae({ ...options, prior: { kind: "slashed" } })).toThrow(/^model prior: .*"a\/b"/);
     defineLikelihood("slashed", { ...shared, parse: () => ({ kind: "slashed" }), headShape: (_, input) => input });
-    expect(() => vae({ ...options, likelihood: { kind: "slashed" } })).toThrow(/^likelihood: slashed: .*"a\/b"/);
+    expect(() => vae({ ...options, likelihood: { kind: "slashed" } })).toThrow(/^model likelihood: .*"a\/b"/);
   });
 });
 

@@ -1,4 +1,5 @@
 // Likelihoods of models for which log p(x) is known exactly, where the likelihood changes its rows at random.
+import assert from "node:assert";
 import { describe, expect, it } from "vitest";
 import { add, multiply, square } from "../../lib/graph/index.js";
 import { bernoulli, defineLikelihood, type Likelihood, type Vae, vae } from "../../lib/index.js";
@@ -20,8 +21,12 @@ defineLikelihood("test.blurred", {
   parse: () => ({ kind: "test.blurred" }),
   headShape: (_, input) => input,
   prepare: (_, x, noise) => (noise === undefined ? x : add(x, noise.normal(x.shape))),
-  logDensity: (_, x) => multiply(-0.5, square(x)),
-  mean: (_, head) => head,
+  distribution: (_, head) => ({
+    family: "test.blurred",
+    mean: head!,
+    draw: () => assert.fail(),
+    logDensity: (x) => multiply(-0.5, square(x)),
+  }),
 });
 
 describe("the negative log-likelihood of rows that are changed at random", () => {

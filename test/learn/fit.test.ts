@@ -38,12 +38,12 @@ describe("fit", () => {
       batchSize: 32,
       optimizer: adam({ learningRate: 1e-2 }),
       validation: rows,
-      onProgress: ({ step, completed, steps, epoch, epochs, terms, stepsPerSecond, samplesPerSecond, secondsLeft }) => {
+      onProgress: ({ step, completed, steps, epoch, epochs, metrics, stepsPerSecond, samplesPerSecond, secondsLeft }) => {
         seen.push(step);
         expect(completed).toBe(step);
         expect([steps, epochs]).toEqual([60, 20]);
         expect(epoch).toBe(Math.ceil(step / 3));
-        expect(Object.keys(terms)).toEqual(["loss", "elbo", "reconstruction", "kl"]);
+        expect(Object.keys(metrics)).toEqual(["loss", "elbo", "reconstruction", "kl"]);
         expect(samplesPerSecond).toBeCloseTo(32 * stepsPerSecond, 6);
         expect(secondsLeft).toBeGreaterThanOrEqual(0);
       },
@@ -52,9 +52,9 @@ describe("fit", () => {
     expect(history.steps).toBe(60);
     expect(history.epochs.map(({ epoch }) => epoch)).toEqual(Array.from({ length: 20 }, (_, index) => index + 1));
     const [first, last] = [history.epochs[0]!, history.epochs.at(-1)!];
-    expect(last.terms.loss).toBeLessThan(first.terms.loss! - 0.5);
+    expect(last.metrics.loss).toBeLessThan(first.metrics.loss! - 0.5);
     expect(last.validation!.elbo).toBeGreaterThan(first.validation!.elbo + 0.5);
-    expect(last.terms.elbo).toBeCloseTo(last.terms.reconstruction! - last.terms.kl!, 4);
+    expect(last.metrics.elbo).toBeCloseTo(last.metrics.reconstruction! - last.metrics.kl!, 4);
     expect(seen.at(-1)).toBe(60);
     expect(digits.training).toMatchObject({ step: 60, seed: 1, optimizer: { kind: "adam" } });
   });
@@ -224,8 +224,8 @@ describe("stopping", () => {
   it("breaking out of train ends it after a whole step", async () => {
     await using one = model();
     const steps: number[] = [];
-    for await (const { step, terms } of one.train(rows, { steps: 100, every: 4, batchSize: 20 })) {
-      expect(Number.isFinite(terms.loss)).toBe(true);
+    for await (const { step, metrics } of one.train(rows, { steps: 100, every: 4, batchSize: 20 })) {
+      expect(Number.isFinite(metrics.loss)).toBe(true);
       steps.push(step);
       if (step >= 12) break;
     }

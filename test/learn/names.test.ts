@@ -42,7 +42,7 @@ const verbs: [string, (one: Vae, data: Dataset) => Promise<unknown>][] = [
   ["evaluate", (one, data) => one.evaluate(data, { importanceSamples: 3 })],
   ["interpolate", (one, data) => one.interpolate(subset(data, [0]), values.slice(0, SIZE), 3)],
   ["fit validation", async (one, data) => (await one.fit(rows, { ...steps, validation: data })).epochs.map(({ validation }) => validation)],
-  ["fit", async (one, data) => (await one.fit(data, steps)).epochs.map(({ terms }) => terms)],
+  ["fit", async (one, data) => (await one.fit(data, steps)).epochs.map(({ metrics }) => metrics)],
 ];
 
 test.each(verbs)("%s takes columns in any order, and gives results in the model's", async (_, verb) => {
@@ -96,7 +96,7 @@ test("train matches columns too", async () => {
     await using one = fresh();
     await one.fit(rows, steps);
     const terms = [];
-    for await (const { terms: means } of one.train(data, { steps: 4, every: 2, batchSize: 16 })) terms.push(means);
+    for await (const { metrics: means } of one.train(data, { steps: 4, every: 2, batchSize: 16 })) terms.push(means);
     return terms;
   };
   expect(await course(turned(rows))).toEqual(await course(rows));

@@ -6,9 +6,9 @@ import { adam, dense, gaussian, type Likelihood, type VaeOptions, vae } from "..
 import { loadAddon } from "../../lib/runtime/native.js";
 import { architectureOf } from "../../lib/vae/architecture.js";
 import { parseConfig } from "../../lib/vae/config.js";
-import { DATA, trainingGraph } from "../../lib/vae/graph.js";
 import { clusteredRows } from "../support/data.js";
 import { feedsByName } from "../support/feeds.js";
+import { DATA, trainingGraph } from "../support/graphs.js";
 
 const { tiers } = loadAddon().info();
 
@@ -110,7 +110,7 @@ describe.each(networks)("$widths, batch $batch, bytes $bytes", (network) => {
       exact ??= parametersOf(model).then((initial) => trainExactly(network, data, initial));
       await exact;
       const terms = [];
-      for await (const step of model.train(data, { steps: STEPS, every: 1, batchSize: batch, optimizer })) terms.push({ ...step.terms });
+      for await (const step of model.train(data, { steps: STEPS, every: 1, batchSize: batch, optimizer })) terms.push({ ...step.metrics });
       runs.push({ terms, parameters: await parametersOf(model) });
     }
     const [one, ...others] = runs as [Trained, ...Trained[]];

@@ -1,4 +1,5 @@
 // A score is of the row: the same bits wherever the row stands, whatever stands beside it, however often it is asked.
+import assert from "node:assert";
 import { describe, expect, it } from "vitest";
 import { add, multiply, slice, square, subtract } from "../../lib/graph/index.js";
 import {
@@ -25,10 +26,10 @@ import { clusteredRows } from "../support/data.js";
 /** A family for which no prior knows a closed divergence. */
 definePosterior("score.other", {
   parse: () => ({ kind: "score.other" }),
-  headShape: (_, latent) => [2 * latent],
-  distribution: (_, head, latent) => {
-    const [batch] = head.shape as [number];
-    const inner = gaussianDistribution(slice(head, [0, 0], [batch, latent]), slice(head, [0, latent], [batch, 2 * latent]));
+  headShape: (_, [latent]) => [2 * latent!],
+  distribution: (_, head, { rows, event: [size] }) => {
+    const latent = size!;
+    const inner = gaussianDistribution(slice(head!, [0, 0], [rows, latent]), slice(head!, [0, latent], [rows, 2 * latent]));
     return { ...inner, family: "score.other" };
   },
 });
@@ -38,8 +39,12 @@ defineLikelihood("score.blurred", {
   parse: () => ({ kind: "score.blurred" }),
   headShape: (_, input) => input,
   prepare: (_, x, noise) => (noise === undefined ? x : add(x, multiply(0.3, noise.normal(x.shape)))),
-  logDensity: (_, x, head) => multiply(-0.5, square(subtract(x, head))),
-  mean: (_, head) => head,
+  distribution: (_, head) => ({
+    family: "score.blurred",
+    mean: head!,
+    draw: () => assert.fail(),
+    logDensity: (x) => multiply(-0.5, square(subtract(x, head!))),
+  }),
 });
 
 const table = (likelihood: VaeOptions["likelihood"], change: Partial<VaeOptions> = {}): VaeOptions => ({

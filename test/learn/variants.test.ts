@@ -12,6 +12,7 @@ import {
   elbo,
   flatten,
   gaussian,
+  importanceLogWeights,
   linear,
   type Optimizer,
   reshape,
@@ -24,14 +25,15 @@ import { expectTrainingAsEvaluated } from "../support/training.js";
 defineLayer("variants.scale", {
   parse: () => ({ kind: "variants.scale" }),
   outputShape: (_, input) => input,
-  parameters: (_, input) => ({ gain: { shape: input, initializer: "ones" } }),
-  apply: (_, x, { gain }) => multiply(x, gain!),
+  declare: (_, input) => ({ parameters: { gain: { shape: input, initializer: "ones" } } }),
+  apply: (_, x, { parameters: { gain } }) => multiply(x, gain!),
 });
 
 defineObjective("variants.iwae", {
   parse: (options) => ({ kind: "variants.iwae", samples: options.number("samples", { minimum: 1, integer: true }, 5) }),
-  terms: ({ samples }: { kind: string; samples: number }, { importanceLogWeights }) => {
-    const bound = mean(subtract(logsumexp(importanceLogWeights(samples), { axes: [1] }), Math.log(samples)));
+  terms: ({ samples }: { kind: string; samples: number }, { trace }) => {
+    const weights = importanceLogWeights(trace(samples), samples);
+    const bound = mean(subtract(logsumexp(weights, { axes: [1] }), Math.log(samples)));
     return { loss: negate(bound), bound };
   },
 });

@@ -1,5 +1,6 @@
 // What careless callers write: options by position, arguments too many, parts of their own that give something else than they
 // should, and the names that messages send them to.
+import assert from "node:assert";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import * as graph from "../../lib/graph/index.js";
@@ -102,8 +103,13 @@ describe("parts of users that give something else than they should", () => {
     nv.defineLikelihood(kind, {
       parse: () => ({ kind }),
       headShape: (_, shape) => shape,
-      logDensity: (_, values, head) => multiply(values, head),
-      mean: (_, head) => head,
+      distribution: (_, head) => ({
+        family: kind,
+        mean: head!,
+        draw: () => assert.fail(),
+        logDensity: (values) => multiply(values, head!),
+        ...(part as Partial<nv.Distribution>),
+      }),
       ...part,
     });
   const fitted = (change: object) => nv.vae({ ...options, ...change }).fit(data, { steps: 1, batchSize: 2 });
@@ -111,10 +117,10 @@ describe("parts of users that give something else than they should", () => {
   test.each<[string, object, RegExp]>([
     [
       "a sum over rows and columns",
-      { logDensity: (_: unknown, v: graph.Tensor) => sum(v, { axes: 1 }) },
-      /^likelihood t\.l\d: expected logDensity to give .*\[2, k\].*; received a float32 tensor \[2\]\n.*leave out the sum/,
+      { logDensity: (v: graph.Tensor) => sum(v, { axes: 1 }) },
+      /^likelihood t\.l\d: expected distribution\(\)\.logDensity to give .*\[2, k\].*; received a float32 tensor \[2\]\n.*leave out the sum/,
     ],
-    ["a promise", { logDensity: async () => 1 }, /expected logDensity .*received a Promise\n.*must not be async/],
+    ["a promise", { logDensity: async () => 1 }, /expected distribution\(\)\.logDensity .*received a Promise\n.*must not be async/],
     ["nothing", { logDensity: () => undefined }, /logDensity .*received undefined/],
     [
       "rows of another shape",
@@ -124,7 +130,7 @@ describe("parts of users that give something else than they should", () => {
     ["a head that is no shape", { headShape: () => 4 }, /^likelihood t\.l\d: expected headShape to give a shape/],
     [
       "parameters without an initializer",
-      { parameters: () => ({ scale: { shape: [] } }) },
+      { declare: () => ({ parameters: { scale: { shape: [] } } }) },
       /the parameter "scale" as \{ shape, initializer \}/,
     ],
   ])("a likelihood: %s", async (name, part, message) => {
@@ -136,18 +142,23 @@ describe("parts of users that give something else than they should", () => {
   test("a prior, a posterior, an objective, a schedule, an optimizer", async () => {
     nv.definePrior("t.prior", {
       parse: () => ({ kind: "t.prior" }),
-      logDensity: () => constant(1),
-      sample: () => constant(0),
-      kl: () => sum(x),
+      distribution: (_, _head, { rows: count }) => ({
+        family: "t.prior",
+        draw: () => assert.fail(),
+        logDensity: (z) => multiply(z, constant(count)),
+      }),
     });
-    await expect(fitted({ prior: "t.prior" })).rejects.toThrow(/^prior t\.prior: expected kl to give .*received a float32 tensor \[\]/);
+    nv.defineDivergence("gaussian", "t.prior", () => sum(x));
+    await expect(fitted({ prior: "t.prior" })).rejects.toThrow(
+      /^divergence of gaussian and t\.prior: expected .*received a float32 tensor \[\]/,
+    );
     nv.definePosterior("t.posterior", { parse: () => ({ kind: "t.posterior" }), headShape: () => [4], distribution: () => ({}) as never });
     await expect(fitted({ posterior: "t.posterior" })).rejects.toThrow(
       /^posterior t\.posterior: expected distribution to give an object of/,
     );
     nv.defineObjective("t.objective", {
       parse: () => ({ kind: "t.objective" }),
-      terms: (_, { x: batch }) => ({ loss: mean(batch), other: 3 as never }),
+      terms: (_, { batch }) => ({ loss: mean(batch.x!), other: 3 as never }),
     });
     await expect(fitted({ objective: "t.objective" })).rejects.toThrow(/a scalar float32 tensor as "other"; received 3\n.*constant\(3\)/);
     nv.defineSchedule("t.schedule", { parse: () => ({ kind: "t.schedule" }), value: () => 3 as never });

@@ -171,9 +171,9 @@ describe("values that cannot be read", () => {
     ["holes in names", () => index.standardizer({ ...named, columns: new Array<string>(2) }), "argument"],
     ["a column that is none in a CSV preparation", () => datasets.csv("x.csv", { like: { columns: [undefined] } as never }), "argument"],
     ["a class as a function", () => index.defineSchedule("x", { parse: class {} as never, value: () => graph.step() }), "argument"],
-    ["a number as an optional function", () => index.definePrior("x", { ...prior, kl: 7 as never }), "argument"],
+    ["a number as an optional function", () => index.definePrior("x", { ...prior, declare: 7 as never }), "argument"],
   ];
-  const prior = { parse: () => ({ kind: "x" }), logDensity: (_: unknown, z: graph.Tensor) => z, sample: () => graph.step() };
+  const prior = { parse: () => ({ kind: "x" }), distribution: () => ({}) as never };
   test.each(calls)("%s", async (_, call, code) => {
     expect((await refusal(call)).code).toBe(code);
   });
@@ -209,8 +209,12 @@ describe("async functions where results are asked for at once", () => {
   const likelihood = {
     parse: () => ({ kind: "refused" }),
     headShape: (_: unknown, input: graph.Shape) => input,
-    logDensity: (_: unknown, x: graph.Tensor, head: graph.Tensor) => graph.negate(graph.square(graph.subtract(x, head))),
-    mean: (_: unknown, head: graph.Tensor) => head,
+    distribution: (_: unknown, head: graph.Tensor) => ({
+      family: "refused",
+      mean: head,
+      draw: fails,
+      logDensity: (x: graph.Tensor) => graph.negate(graph.square(graph.subtract(x, head))),
+    }),
   };
   const use = async (parts: object): Promise<void> => {
     const model = index.vae({
@@ -230,14 +234,22 @@ describe("async functions where results are asked for at once", () => {
       model.dispose();
     }
   };
-  test.each(["parse", "outputShape", "parameters", "apply"])("%s of a layer", async (method) => {
+  test.each(["parse", "outputShape", "declare", "apply"])("%s of a layer", async (method) => {
     index.defineLayer("refused", { ...layer, [method]: fails } as never);
     await refusal(() => use({ encoder: ["refused" as never] }));
     await setImmediate();
     expect(unhandled).toEqual([]);
   });
-  test.each(["parse", "headShape", "parameters", "range", "prepare", "logDensity", "mean"])("%s of a likelihood", async (method) => {
+  test.each(["parse", "headShape", "declare", "range", "prepare", "distribution"])("%s of a likelihood", async (method) => {
     index.defineLikelihood("refused", { ...likelihood, [method]: fails } as never);
+    await refusal(() => use({ likelihood: "refused" }));
+    await setImmediate();
+    expect(unhandled).toEqual([]);
+  });
+  test.each(["logDensity", "mean"])("%s of a likelihood's distribution", async (method) => {
+    const value = (): unknown => (method === "mean" ? fails() : fails);
+    const distribution = (_: unknown, head: graph.Tensor) => ({ ...likelihood.distribution(_, head), [method]: value() });
+    index.defineLikelihood("refused", { ...likelihood, distribution } as never);
     await refusal(() => use({ likelihood: "refused" }));
     await setImmediate();
     expect(unhandled).toEqual([]);

@@ -3,9 +3,9 @@ import { evaluate, sizeOf } from "../../lib/graph/index.js";
 import { type Optimizer, type PlacementOptions, type VaeOptions, vae } from "../../lib/index.js";
 import { architectureOf } from "../../lib/vae/architecture.js";
 import { parseConfig } from "../../lib/vae/config.js";
-import { DATA, trainingGraph } from "../../lib/vae/graph.js";
 import { clusteredRows } from "./data.js";
 import { feedsByName } from "./feeds.js";
+import { DATA, trainingGraph } from "./graphs.js";
 
 export interface Training {
   readonly rows: number;
@@ -40,7 +40,7 @@ export async function expectTrainingAsEvaluated(
     const { value } = await trained.next();
     names.forEach((name, term) => {
       const exact = expected[term]![0]!;
-      expect(Math.abs(value!.terms[name]! - exact), `${name} at step ${index}`).toBeLessThan(1e-4 * Math.max(1, Math.abs(exact)));
+      expect(Math.abs(value!.metrics[name]! - exact), `${name} at step ${index}`).toBeLessThan(1e-4 * Math.max(1, Math.abs(exact)));
     });
     values = { ...values, ...Object.fromEntries(updates.map(([state], i) => [state.attributes.name, expected[names.length + i]!])) };
   }

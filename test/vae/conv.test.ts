@@ -39,9 +39,9 @@ import {
 import { applyStack, inference, initialValue } from "../../lib/nn/index.js";
 import { type Architecture, architectureOf, summarize } from "../../lib/vae/architecture.js";
 import { parseConfig, type VaeOptions } from "../../lib/vae/config.js";
-import { DATA, encodeGraph, modelFunctions, objectiveTerms, probeGraph, trainingGraph } from "../../lib/vae/graph.js";
 import { Noise } from "../../lib/vae/index.js";
 import { feedsByName, numbers } from "../support/feeds.js";
+import { DATA, encodeGraph, modelFunctions, objectiveTerms, probeGraph, trainingGraph } from "../support/graphs.js";
 
 const build = (options: VaeOptions): Architecture => architectureOf(parseConfig(options, "vae"));
 const outputs = ({ encoder, decoder }: Architecture): string[] =>

@@ -4,11 +4,11 @@ import { normalDraws } from "../../lib/graph/philox.js";
 import { batchNorm, dense, dropout, inference, linear, sgd } from "../../lib/nn/index.js";
 import { architectureOf } from "../../lib/vae/architecture.js";
 import { parseConfig, type VaeOptions } from "../../lib/vae/config.js";
-import { DATA, elboGraph, importanceGraph, modelFunctions, objectiveTerms, sampleGraph, trainingGraph } from "../../lib/vae/graph.js";
 import { defineLikelihood, defineObjective, elbo, gaussian, gaussianDistribution, Noise } from "../../lib/vae/index.js";
 import { likelihoods } from "../../lib/vae/likelihoods.js";
 import { streamOf } from "../../lib/vae/noise.js";
 import { feedsByName, numbers } from "../support/feeds.js";
+import { DATA, elboGraph, importanceGraph, modelFunctions, objectiveTerms, sampleGraph, trainingGraph } from "../support/graphs.js";
 
 const LOG_2PI = Math.log(2 * Math.PI);
 const tiny: VaeOptions = { input: [3], latent: 2, encoder: [], decoder: [], likelihood: "bernoulli" };

@@ -30,9 +30,9 @@ import {
 import * as ops from "../../lib/ops/index.js";
 import { architectureOf } from "../../lib/vae/architecture.js";
 import { parseConfig } from "../../lib/vae/config.js";
-import { elboGraph, importanceGraph, sampleGraph, trainingGraph } from "../../lib/vae/graph.js";
 import { BATCH_ORDER, Noise, RowNoise, streamOf } from "../../lib/vae/noise.js";
 import { clusteredRows } from "../support/data.js";
+import { elboGraph, importanceGraph, sampleGraph, trainingGraph } from "../support/graphs.js";
 
 const [ROWS, SIZE] = [400, 6];
 

@@ -1,8 +1,8 @@
 // A model as a file: one checkpoint with what it is made of, how far its training is, what its data were called, and its tensors.
 import { stat } from "node:fs/promises";
 import { VaeError } from "../errors.js";
+import { isRecord } from "../graph/arguments.js";
 import { withMemoryErrors } from "../graph/bytes.js";
-import { firstNotFinite } from "../io/check.js";
 import { type Checkpoint, type JsonValue, loadCheckpoint, saveCheckpoint } from "../io/checkpoint.js";
 import { shownPath, sourceOf } from "../io/files.js";
 import { checkNames, type DataNames } from "../io/names.js";
@@ -10,30 +10,38 @@ import { type Preparation, parsePreparation } from "../io/preparation.js";
 import type { StoredTensor } from "../io/safetensors.js";
 import { Fields, parseOptimizer, slotNames } from "../nn/index.js";
 import { checkMemory } from "../runtime/memory.js";
-import { type Architecture, architectureOf, checkParameters } from "../vae/architecture.js";
-import { parseConfig, type VaeConfig } from "../vae/config.js";
-import { slotState } from "../vae/graph.js";
-import type { NamedArray } from "../vae/weights.js";
-import { slotStates, type Trainable, type TrainingState } from "./state.js";
+import { checkParameters, checkWeights } from "../train/check-weights.js";
+import type { SlotsOf, TrainingState } from "../train/state.js";
+import { type NamedArray, slotState } from "../train/weights.js";
+import { type Architecture, architectureOf } from "./architecture.js";
+import { parseConfig, type VaeConfig, type WiredConfig } from "./config.js";
+import type { Inference } from "./infer.js";
 
 /**
  * Writes a model to a file.
  *
  * @throws VaeError `"file"`, or `"data"` for weights that are not finite
  */
-export async function saveModel(path: string | URL, model: Trainable, preparation: Preparation | undefined): Promise<void> {
-  const { architecture, weights, state, names } = model;
+export async function saveModel(path: string | URL, model: Inference, preparation: Preparation | undefined): Promise<void> {
+  const { trainable: architecture, weights, state, names } = model;
   const { columns, labelNames } = names;
   // A training may take up another optimizer meanwhile: the one saved is that of the slots there are when the reads are queued.
-  let { optimizer, optimizerStart, scheduleStart } = state;
+  let { optimizer, optimizerStart, scheduleStart, slots } = state;
   const tensors = await weights.read(() => {
-    ({ optimizer, optimizerStart, scheduleStart } = state);
-    return [...architecture.parameters.map(({ name }) => name), ...slotStates(weights)];
+    ({ optimizer, optimizerStart, scheduleStart, slots } = state);
+    return [...architecture.parameters.map(({ name }) => name), ...weights.slotStates()];
   }, "save");
-  checkWeights(architecture, tensors, "save");
+  checkWeights(architecture.parameters, tensors, "save");
   await saveCheckpoint(path, {
     config: json(architecture.config),
-    training: json({ step: state.step, optimizer, optimizerStart, scheduleStart, bytes: state.bytes }),
+    training: json({
+      step: state.step,
+      optimizer,
+      optimizerStart,
+      scheduleStart,
+      ...(slots === undefined ? {} : { slots }),
+      bytes: state.bytes,
+    }),
     ...(columns === undefined && labelNames === undefined ? {} : { data: json({ columns, labelNames }) }),
     ...(preparation === undefined ? {} : { preparation: json(preparation) }),
     tensors: new Map([...tensors].map(([name, { data, shape }]) => [name, { dtype: "float32" as const, data, shape }])),
@@ -68,16 +76,41 @@ export async function readModel(path: string | URL): Promise<SavedModel> {
   const checkpoint = await withMemoryErrors(operation, "load a smaller model", () => loadCheckpoint(path));
   const described = readDescription(shown, checkpoint);
   const { architecture, state } = described;
-  const slots = slotNames(state.optimizer ?? { kind: "sgd", momentum: 0 }).flatMap((slot) =>
-    architecture.trained.map((spec) => ({ ...spec, name: slotState(spec.name, slot) })),
-  );
+  const stored = checkpoint.version === 1 ? migrated(architecture, checkpoint.tensors) : checkpoint.tensors;
   // Before anything of the declared size is allocated: a small file may declare weights of any size.
-  checkParameters({ ...architecture, parameters: [...architecture.parameters, ...slots] }, checkpoint.tensors, operation);
-  const tensors = new Map(
-    [...checkpoint.tensors].map(([name, tensor]) => [name, { data: floatsOf(operation, name, tensor), shape: tensor.shape }]),
-  );
-  checkWeights(architecture, tensors, operation);
+  checkParameters([...architecture.parameters, ...slotsIn(architecture, state, stored)], stored, operation);
+  const tensors = new Map([...stored].map(([name, tensor]) => [name, { data: floatsOf(operation, name, tensor), shape: tensor.shape }]));
+  checkWeights(architecture.parameters, tensors, operation);
   return { ...described, tensors };
+}
+
+/** The slots that a file has, each of a parameter's shape. A parameter may have none: it was frozen, or never trained. */
+function slotsIn({ parameters }: Architecture, { optimizer, slots = {} }: TrainingState, stored: ReadonlyMap<string, unknown>) {
+  return parameters.flatMap((spec) => {
+    const own = Object.hasOwn(slots, spec.name) ? undefined : optimizer;
+    // Those of an optimizer of another group are whatever the file has of them.
+    const prefix = slotState(spec.name, "");
+    const names =
+      own === undefined || own === null
+        ? [...stored.keys()].filter((name) => name.startsWith(prefix))
+        : slotNames(own).map((slot) => slotState(spec.name, slot));
+    return names.filter((name) => stored.has(name)).map((name) => ({ ...spec, name }));
+  });
+}
+
+/**
+ * The tensors of a file of version 1 under their names of today: layers within `sequential` and `residual` had no `layers.` before
+ * their places.
+ */
+function migrated<T>({ parameters }: Architecture, stored: ReadonlyMap<string, T>): ReadonlyMap<string, T> {
+  const names = new Map(parameters.map(({ name }) => [name.replace(/\.layers(?=\.)/g, ""), name]));
+  return new Map(
+    [...stored].map(([name, tensor]) => {
+      const [parameter, slot] = name.split("/") as [string, string?];
+      const renamed = names.get(parameter) ?? parameter;
+      return [slot === undefined ? renamed : slotState(renamed, slot), tensor];
+    }),
+  );
 }
 
 /** What a checkpoint says of its model; whatever is wrong there is wrong with the file. */
@@ -121,10 +154,25 @@ function readState(training: JsonValue): TrainingState {
     optimizerStart,
     // Files from before schedules had a start of their own read them from the optimizer's.
     scheduleStart: fields.number("scheduleStart", { ...count, maximum: step }, optimizerStart),
+    ...readSlots(fields, step),
     ...(fields.raw("bytes") === undefined ? {} : { bytes: fields.choice("bytes", ["scaled"]) }),
   };
   fields.finish();
   return state;
+}
+
+/** Parameters whose slots are of another optimizer or another step. */
+function readSlots(fields: Fields, step: number): { readonly slots?: Readonly<Record<string, SlotsOf>> } {
+  const given = fields.raw("slots");
+  if (given === undefined) return {};
+  if (!isRecord(given)) throw fields.wrong("slots", "{ kind, start } by the names of parameters");
+  const slots = Object.entries(given).map(([name, value]) => {
+    const own = new Fields(`training slots ${name}`, value);
+    const kind = own.raw("kind");
+    if (typeof kind !== "string") throw own.wrong("kind", "an optimizer's kind");
+    return [name, { kind, start: own.number("start", { minimum: 0, maximum: step, integer: true }) }] as const;
+  });
+  return { slots: Object.fromEntries(slots) };
 }
 
 /** Names of the data in a checkpoint; files of versions that did not keep them have none. */
@@ -138,21 +186,7 @@ function readNames(data: JsonValue, { size }: Architecture): DataNames {
   return names as DataNames;
 }
 
-/** Throws `"data"` at the first weight that is not finite. Optimizer slots may be: a second moment that overflows stops its weight. */
-export function checkWeights(
-  { parameters }: Architecture,
-  values: ReadonlyMap<string, { readonly data: Float32Array }>,
-  operation: string,
-): void {
-  for (const { name } of parameters) {
-    const { data } = values.get(name)!;
-    const index = firstNotFinite(data);
-    if (index < 0) continue;
-    throw new VaeError({ code: "data", operation, problem: `value ${index} of "${name}" is ${data[index]}`, expected: "finite weights" });
-  }
-}
-
 /** Plain data as JSON values; saving checks the numbers. */
-function json(value: VaeConfig | TrainingState | DataNames | Preparation): JsonValue {
+function json(value: VaeConfig | WiredConfig | TrainingState | DataNames | Preparation): JsonValue {
   return JSON.parse(JSON.stringify(value)) as JsonValue;
 }

@@ -1,19 +1,19 @@
 import { signalOption } from "../graph/arguments.js";
-import { isFunction, isPromise } from "../graph/kinds.js";
+import { isArray, isFunction, isPromise } from "../graph/kinds.js";
 import { isArriving, type ReadLimits } from "../io/arrival.js";
 import { type DataSource, type Dataset, isDataset } from "../io/dataset.js";
-import { Fields, type Optimizer, parseOptimizer } from "../nn/index.js";
-import { checkBytesAsTrained, checkRows, ownRows, ownTogether } from "../vae/rows.js";
-import { type Evaluation, evaluateRows } from "./evaluate.js";
+import { Fields, type GradientTransform, type Optimizer, parseOptimizer } from "../nn/index.js";
+import { type GroupOptions, readGrouping } from "./groups.js";
+import { checkBytesAsTrained, ownRows, ownTogether } from "./rows.js";
 import { type Chunk, type ProfiledKernel, type RunOptions, TrainingRun } from "./run.js";
-import { checkIdle, type Trainable } from "./state.js";
+import { checkIdle, type Trainee } from "./state.js";
 import type { TrainingWarning } from "./unscaled.js";
 
-/** Means over steps of the objective's terms, in nats per sample: `loss`, `elbo`, `reconstruction`, `kl` for the ELBO. */
-export type Terms = Readonly<Record<string, number>>;
+/** Means over steps of what a training records: for the ELBO `loss`, `elbo`, `reconstruction` and `kl`, in nats per sample. */
+export type Metrics = Readonly<Record<string, number>>;
 
 /** What `fit` and `train` have in common. */
-export interface TrainOptions {
+export interface TrainOptions extends GroupOptions {
   /**
    * Passes over the data; default 1. They make `epochs × rows / batchSize` steps, rounded up: 100 passes over 20 rows in batches
    * of 128 are 16 steps. Give `steps`, or a smaller `batchSize`, where that is too few.
@@ -32,6 +32,11 @@ export interface TrainOptions {
    * when the one before had the same; to go on with a schedule, in a loop of trainings or after loading, leave it out.
    */
   readonly optimizer?: Optimizer;
+  /**
+   * What changes the gradients of each loss before the optimizer sees them, in this order: {@link clipNorm}, or functions of your own
+   * such as an average over processes. Default: none. An optimizer's own `clipNorm` comes after them.
+   */
+  readonly gradientTransforms?: readonly GradientTransform[];
   /** A new order of the rows in every epoch; default true. */
   readonly shuffle?: boolean;
   /** Threads on the CPU from now on; default: those that the model was made with. Results do not depend on it. */
@@ -48,7 +53,8 @@ export interface TrainOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface FitOptions extends TrainOptions {
+/** @typeParam E what the validation rows give after an epoch */
+export interface FitOptions<E = unknown> extends TrainOptions {
   /** Rows to evaluate after every epoch; columns with names are matched with those of the training data. */
   readonly validation?: DataSource;
   /** Called about seven times a second. Training waits for a promise that it returns, and ends where that rejects. */
@@ -59,7 +65,7 @@ export interface FitOptions extends TrainOptions {
    * Called after every epoch, and waited for as `onProgress` is. Where a batch holds more rows than the data set, one step ends
    * several epochs: the first of them is reported, the others are passed over.
    */
-  readonly onEpoch?: (record: EpochRecord) => void | Promise<void>;
+  readonly onEpoch?: (record: EpochRecord<E>) => void | Promise<void>;
 }
 
 /** Where a training stands. */
@@ -73,30 +79,30 @@ export interface Progress {
   readonly epoch: number;
   readonly epochs: number;
   /** Means over the steps since the report before. */
-  readonly terms: Terms;
+  readonly metrics: Metrics;
   readonly stepsPerSecond: number;
   readonly samplesPerSecond: number;
   readonly secondsLeft: number;
 }
 
 /** What one epoch of a training gave; the last one may be cut short by `steps`. */
-export interface EpochRecord {
+export interface EpochRecord<E = unknown> {
   /** From 1. */
   readonly epoch: number;
   /** Steps that the model has made in all. */
   readonly step: number;
   /** Means over the epoch's steps, while the weights changed. */
-  readonly terms: Terms;
+  readonly metrics: Metrics;
   /** What the validation rows gave after it. */
-  readonly validation?: Evaluation;
+  readonly validation?: E;
   /** Time spent in training steps. */
   readonly seconds: number;
 }
 
 /** What `fit` resolves to. */
-export interface History {
+export interface History<E = unknown> {
   /** One for every call of `onEpoch`. */
-  readonly epochs: readonly EpochRecord[];
+  readonly epochs: readonly EpochRecord<E>[];
   /** Steps of this training, and seconds spent in them. */
   readonly steps: number;
   readonly seconds: number;
@@ -116,16 +122,24 @@ export interface TrainedSteps {
   /** Steps that the model has made in all. */
   readonly step: number;
   /** Means over the steps since the value before. */
-  readonly terms: Terms;
+  readonly metrics: Metrics;
   readonly stepsPerSecond: number;
 }
 
+/** How a model is evaluated on validation rows. */
+export type Validate<E> = (rows: Dataset, operation: string, signal: AbortSignal | undefined) => Promise<E>;
+
 /** Trains a model; see {@link FitOptions}. */
-export async function fitModel(model: Trainable, source: DataSource, options: FitOptions): Promise<History> {
+export async function fitModel<E>(
+  model: Trainee,
+  source: DataSource,
+  options: FitOptions<E>,
+  { prepare, validate }: { readonly prepare: (rows: Dataset) => Promise<void>; readonly validate: Validate<E> },
+): Promise<History<E>> {
   const operation = "fit";
   const { run, plan, limits, fields } = readOptions(operation, options);
   const onProgress = callback<Progress>(fields, "onProgress");
-  const onEpoch = callback<EpochRecord>(fields, "onEpoch");
+  const onEpoch = callback<EpochRecord<E>>(fields, "onEpoch");
   const profile = fields.boolean("profile", false);
   const validationSource = fields.raw("validation") as DataSource | undefined;
   fields.finish();
@@ -143,11 +157,11 @@ export async function fitModel(model: Trainable, source: DataSource, options: Fi
       const [, validationRows] = await sources;
       if (validationRows !== undefined) {
         await checkBytesAsTrained(model, validationRows, "fit validation");
-        await checkRows(model.architecture, validationRows, "fit validation");
+        await prepare(validationRows);
       }
       const { steps, epochs, epochEnd } = planSteps(plan, training.rows, run.batchSize);
       const rate = new Rate();
-      const records: EpochRecord[] = [];
+      const records: EpochRecord<E>[] = [];
       let [completed, seconds] = [0, 0];
       for (let epoch = 1; completed < steps; epoch++) {
         const ofEpoch = new Means();
@@ -164,7 +178,7 @@ export async function fitModel(model: Trainable, source: DataSource, options: Fi
             steps,
             epoch,
             epochs,
-            terms: Means.of(chunk),
+            metrics: Means.of(chunk),
             stepsPerSecond,
             samplesPerSecond: stepsPerSecond * run.batchSize,
             secondsLeft: (steps - completed) / stepsPerSecond,
@@ -173,8 +187,8 @@ export async function fitModel(model: Trainable, source: DataSource, options: Fi
         seconds += ofEpoch.seconds;
         // More rows in a batch than in the data set: several epochs may end with the same step.
         if (ofEpoch.steps === 0) continue;
-        const record = { epoch, step: model.state.step, terms: ofEpoch.terms, seconds: ofEpoch.seconds };
-        const evaluated = validationRows === undefined ? {} : { validation: await validate(model, validationRows, run.signal) };
+        const record = { epoch, step: model.state.step, metrics: ofEpoch.metrics, seconds: ofEpoch.seconds };
+        const evaluated = validationRows === undefined ? {} : { validation: await validate(validationRows, "fit validation", run.signal) };
         records.push({ ...record, ...evaluated });
         await onEpoch?.(records.at(-1)!);
       }
@@ -184,7 +198,7 @@ export async function fitModel(model: Trainable, source: DataSource, options: Fi
 }
 
 /** Trains a model step by step of the consumer; leaving the loop ends the training after a whole step. */
-export function trainModel(model: Trainable, source: DataSource, options: IterateOptions): AsyncGenerator<TrainedSteps, void, undefined> {
+export function trainModel(model: Trainee, source: DataSource, options: IterateOptions): AsyncGenerator<TrainedSteps, void, undefined> {
   const operation = "train";
   const { run, plan, limits, fields } = readOptions(operation, options);
   const every = fields.number("every", { minimum: 1, integer: true }, 100);
@@ -209,14 +223,10 @@ export function trainModel(model: Trainable, source: DataSource, options: Iterat
           completed += chunk.steps;
           interval.add(chunk);
         }
-        yield { step: model.state.step, terms: interval.terms, stepsPerSecond: interval.steps / interval.seconds };
+        yield { step: model.state.step, metrics: interval.metrics, stepsPerSecond: interval.steps / interval.seconds };
       }
     },
   );
-}
-
-async function validate(model: Trainable, rows: Dataset, signal: AbortSignal | undefined): Promise<Evaluation> {
-  return evaluateRows(model, rows, { importanceSamples: 0, seed: model.architecture.config.seed, signal, operation: "fit validation" });
 }
 
 type StepPlan = { readonly epochs: number } | { readonly steps: number };
@@ -242,6 +252,8 @@ function readOptions(operation: string, options: TrainOptions): ReadOptions {
     batchSize: fields.number("batchSize", { ...whole, maximum: 2 ** 24 }, 128),
     shuffle: fields.boolean("shuffle", true),
     optimizer: optional("optimizer", () => parseOptimizer(fields.raw("optimizer"), `${operation} optimizer`)),
+    grouping: readGrouping(fields),
+    transforms: readTransforms(fields),
     threads: optional("threads", () => fields.number("threads", { ...whole, maximum: 1024 })),
     signal,
   };
@@ -251,6 +263,12 @@ function readOptions(operation: string, options: TrainOptions): ReadOptions {
     stops: signal === undefined ? [] : [signal],
   };
   return { run, plan: steps === undefined ? { epochs: epochs ?? 1 } : { steps }, limits, fields };
+}
+
+function readTransforms(fields: Fields): readonly GradientTransform[] {
+  const given = fields.given("gradientTransforms", []);
+  if (isArray(given) && Array.from(given).every(isFunction)) return [...given] as readonly GradientTransform[];
+  throw fields.wrong("gradientTransforms", "an array of functions: [clipNorm(1)]");
 }
 
 type Callback<T> = (value: T) => void | Promise<void>;
@@ -274,10 +292,10 @@ class Means {
   steps = 0;
   seconds = 0;
 
-  static of(chunk: Chunk): Terms {
+  static of(chunk: Chunk): Metrics {
     const means = new Means();
     means.add(chunk);
-    return means.terms;
+    return means.metrics;
   }
 
   add({ steps, seconds, sums }: Chunk): void {
@@ -286,7 +304,7 @@ class Means {
     this.seconds += seconds;
   }
 
-  get terms(): Terms {
+  get metrics(): Metrics {
     return Object.fromEntries(Object.entries(this.#sums).map(([name, sum]) => [name, sum / this.steps]));
   }
 }

@@ -4,8 +4,7 @@
 import { setImmediate } from "node:timers/promises";
 import { isFloat32Array } from "../graph/kinds.js";
 import type { Dataset } from "../io/dataset.js";
-import type { Architecture } from "../vae/architecture.js";
-import { likelihoods } from "../vae/likelihoods.js";
+import type { FieldSpec } from "./trainable.js";
 
 /** A column far from unit scale. */
 export interface UnscaledColumn {
@@ -43,9 +42,9 @@ const NAMED = 5;
  * What is to be said about the scale of the data; undefined where it is as it should be, for bytes, and for likelihoods that do
  * not ask for unit scale. Evenly spaced rows are looked at, and all of them only where those give reason to.
  */
-export async function unscaledWarning({ config }: Architecture, dataset: Dataset, operation: string): Promise<TrainingWarning | undefined> {
+export async function unscaledWarning({ unitScale }: FieldSpec, dataset: Dataset, operation: string): Promise<TrainingWarning | undefined> {
   const { data, rows } = dataset;
-  if (!isFloat32Array(data) || likelihoods.of(config.likelihood).unitScale !== true) return undefined;
+  if (!isFloat32Array(data) || unitScale !== true) return undefined;
   const size = data.length / rows;
   const sampled = Math.min(rows, Math.max(FEWEST_ROWS, Math.floor(SAMPLE / size)));
   const statistics = new Columns(size);

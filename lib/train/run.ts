@@ -4,13 +4,15 @@ import { isUint8Array } from "../graph/kinds.js";
 import { checkBytesInSlices } from "../io/bytes.js";
 import type { Dataset } from "../io/dataset.js";
 import type { DataNames } from "../io/names.js";
-import type { Optimizer } from "../nn/index.js";
-import { dtypeOf } from "../runtime/feed.js";
+import type { GradientTransform, Optimizer } from "../nn/index.js";
 import { extentOf, type RunRequest, type Session, type SessionResult } from "../runtime/session.js";
-import { DATA, probeGraph, type TrainingStep, trainingGraph } from "../vae/graph.js";
-import { checkRows, namesAfter } from "../vae/rows.js";
-import { checkIdle, optimizerFor, type Trainable, takeUpOptimizer } from "./state.js";
+import type { Grouping } from "./groups.js";
+import { type Feed, feedOf, namesAfter } from "./rows.js";
+import { checkIdle, coursesOf, type Trainee, takeUp } from "./state.js";
+import { probeGraph, type TrainingStep, trainingGraph } from "./step.js";
+import { fieldSize } from "./trainable.js";
 import { type TrainingWarning, unscaledWarning } from "./unscaled.js";
+import { rowsState } from "./weights.js";
 
 /** One native call should take about this long: progress and aborts feel immediate, and the calls cost nothing. */
 const SECONDS_PER_CALL = 0.15;
@@ -20,6 +22,8 @@ export interface RunOptions {
   readonly batchSize: number;
   readonly shuffle: boolean;
   readonly optimizer: Optimizer | undefined;
+  readonly grouping: Grouping;
+  readonly transforms: readonly GradientTransform[];
   readonly threads: number | undefined;
   readonly signal: AbortSignal | undefined;
   /** Measure every step of the plan; see {@link TrainingRun.profile}. */
@@ -47,7 +51,7 @@ export interface Chunk {
 
 /** One training run: the data resident, the step compiled, advanced a few steps at a time. */
 export class TrainingRun {
-  readonly #model: Trainable;
+  readonly #model: Trainee;
   readonly #options: RunOptions;
   readonly rows: number;
   readonly #names: DataNames;
@@ -63,7 +67,7 @@ export class TrainingRun {
   #profiled = 0;
   #stopReason: { readonly reason: unknown } | undefined;
 
-  private constructor(model: Trainable, options: RunOptions, dataset: Dataset, warnings: readonly TrainingWarning[]) {
+  private constructor(model: Trainee, options: RunOptions, dataset: Dataset, warnings: readonly TrainingWarning[]) {
     this.#model = model;
     this.#options = options;
     this.rows = dataset.rows;
@@ -76,7 +80,7 @@ export class TrainingRun {
    * clears up behind it.
    */
   static async during<T>(
-    model: Trainable,
+    model: Trainee,
     source: Promise<Dataset>,
     options: RunOptions,
     body: (run: TrainingRun) => Promise<T>,
@@ -98,7 +102,7 @@ export class TrainingRun {
 
   /** The same for a body that yields; the source is asked for when the iterator is. */
   static async *iterate<T>(
-    model: Trainable,
+    model: Trainee,
     source: () => Dataset | Promise<Dataset>,
     options: RunOptions,
     body: (run: TrainingRun) => AsyncGenerator<T, void, undefined>,
@@ -119,11 +123,11 @@ export class TrainingRun {
       signal?.throwIfAborted();
       const dataset = await source();
       await checkBytesInSlices(dataset, operation);
-      await checkRows(model.architecture, dataset, operation);
-      const warning = await unscaledWarning(model.architecture, dataset, operation);
+      const feed = await feedOf(model.trainable.fields, dataset, operation);
+      const warning = await unscaledWarning(model.trainable.fields.x!, dataset, operation);
       if (warning !== undefined) emitOnce(model, warning);
       run = new TrainingRun(model, options, dataset, warning === undefined ? [] : [warning]);
-      await run.#open(dataset);
+      await run.#open(feed);
       model.state.bytes = isUint8Array(dataset.data) ? "scaled" : undefined;
       if (stopped !== undefined) throw stopped.reason;
       yield* body(run);
@@ -171,8 +175,8 @@ export class TrainingRun {
 
   /** Runs steps from where the model stands, and notes where it stands then. */
   async #make(request: RunRequest): Promise<SessionResult> {
-    const { state, architecture } = this.#model;
-    const result = await this.#session!.run({ ...request, firstStep: state.step, seed: architecture.config.seed });
+    const { state, seed } = this.#model;
+    const result = await this.#session!.run({ ...request, firstStep: state.step, seed });
     if (result.status === "diverged") throw this.#diverged(result);
     state.step += result.completed;
     this.#unproven ||= result.completed > 0;
@@ -200,10 +204,10 @@ export class TrainingRun {
    * takes the update back.
    */
   async #settle(): Promise<void> {
-    const { weights, architecture, state } = this.#model;
+    const { weights, trainable, state, seed } = this.#model;
     if (this.#step === undefined || !this.#unproven || weights.disposed) return;
     const probe = await weights
-      .open(probeGraph(architecture, this.#step), weights.request(this.#options.operation, "a smaller batchSize"))
+      .open(probeGraph(trainable, this.#step), weights.request(this.#options.operation, "a smaller batchSize"))
       .catch((error: unknown) => {
         // Beside the training itself: what was trained is not lost because its last update cannot be looked at.
         if (error instanceof VaeError && error.code === "memory") return undefined;
@@ -211,23 +215,22 @@ export class TrainingRun {
       });
     if (probe === undefined) return;
     try {
-      const { status } = await probe.run({ firstStep: state.step, seed: architecture.config.seed });
+      const { status } = await probe.run({ firstStep: state.step, seed });
       if (status === "diverged") await this.#make({ steps: 1 });
     } finally {
       probe.dispose();
     }
   }
 
-  async #open(dataset: Dataset): Promise<void> {
-    const { weights, architecture } = this.#model;
-    const { operation, threads, batchSize, shuffle, optimizer: given } = this.#options;
+  async #open({ rows, fields }: Feed): Promise<void> {
+    const { weights, trainable } = this.#model;
+    const { operation, threads, batchSize, shuffle, optimizer: given, grouping, transforms } = this.#options;
     if (threads !== undefined) await weights.useThreads(threads, operation);
     weights.check(operation);
-    const dtype = dtypeOf(dataset.data);
-    const { rows } = dataset;
-    const { optimizer, optimizerStart, scheduleStart } = optimizerFor(this.#model, given);
-    const step = { rows, dtype, batchSize, shuffle, optimizer, optimizerStart, scheduleStart };
-    const graph = trainingGraph(architecture, step);
+    const dtypes = Object.fromEntries(Object.entries(fields).map(([name, { dtype }]) => [name, dtype]));
+    const courses = coursesOf(this.#model, given, grouping, operation);
+    const step: TrainingStep = { rows, dtypes, batchSize, shuffle, courses, transforms };
+    const graph = trainingGraph(trainable, step);
     await setImmediate(); // building took its time; compiling takes turns by itself
     weights.check(operation);
     const plan = await weights.plan(graph);
@@ -238,12 +241,16 @@ export class TrainingRun {
     await weights.ready(operation);
     const release = weights.reserve(plan, request);
     try {
-      takeUpOptimizer(this.#model, given);
-      const writing = weights.declare(DATA, [rows, architecture.size], dtype).write(dataset.data);
-      writing.catch(() => undefined); // where the session cannot be made, no unhandled rejection beside that error
+      takeUp(this.#model, courses);
+      const writing = Object.entries(fields).map(([name, { data, dtype }]) => {
+        const size = fieldSize(trainable.fields[name]!);
+        const shape = trainable.fields[name]!.shape.length === 0 ? [rows] : [rows, size];
+        return weights.declare(rowsState(name), shape, dtype).write(data);
+      });
+      for (const write of writing) write.catch(() => undefined); // where the session cannot be made, no unhandled rejection beside that error
       this.#session = weights.load(plan, request, release);
       this.#step = step;
-      await writing;
+      await Promise.all(writing);
     } catch (error) {
       release();
       throw error;
@@ -252,7 +259,8 @@ export class TrainingRun {
 
   #close(): void {
     this.#session?.dispose();
-    if (!this.#model.weights.disposed) this.#model.weights.release(DATA);
+    if (this.#model.weights.disposed) return;
+    for (const name of Object.keys(this.#model.trainable.fields)) this.#model.weights.release(rowsState(name));
   }
 
   #throwIfStopped(): void {
@@ -279,10 +287,10 @@ export class TrainingRun {
   }
 }
 
-const warned = new WeakSet<Trainable>();
+const warned = new WeakSet<Trainee>();
 
 /** Once per model: many are trained in a loop, on the same rows. */
-function emitOnce(model: Trainable, { message, code }: TrainingWarning): void {
+function emitOnce(model: Trainee, { message, code }: TrainingWarning): void {
   if (warned.has(model)) return;
   warned.add(model);
   process.emitWarning(message, { code });

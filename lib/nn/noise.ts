@@ -1,9 +1,9 @@
 // Which noise each part of a model draws. A draw is a function of (seed, step, stream, element), so no two draws of a step may
 // share a stream: streams follow from names, and what users number themselves cannot reach them.
 
-import { broadcastTo, type Shape, type Tensor } from "../graph/index.js";
+import { broadcastTo, constant, multiply, type Shape, type Tensor } from "../graph/index.js";
 import { drawNormal, drawUniform, FIRST_RESERVED_STREAM } from "../graph/random.js";
-import type { NoiseSource } from "../nn/index.js";
+import type { NoiseSource } from "./scope.js";
 
 /** How many streams are reserved: half of the 2³². */
 const RESERVED = 2 ** 32 - FIRST_RESERVED_STREAM;
@@ -92,6 +92,47 @@ export class RowNoise implements NoiseSource {
 
   uniform(shape: Shape): Tensor {
     return broadcastTo(this.#noise.uniform(oneRow(shape)), shape);
+  }
+}
+
+/**
+ * No noise: every draw is its distribution's middle, 0 of a standard normal and ½ of a uniform one. A latent drawn with it is
+ * the posterior's mean for a Gaussian, and what a flow makes of it for others.
+ */
+export class NoNoise implements NoiseSource {
+  within(): NoNoise {
+    return this;
+  }
+
+  normal(shape: Shape): Tensor {
+    return broadcastTo(constant(0), shape);
+  }
+
+  uniform(shape: Shape): Tensor {
+    return broadcastTo(constant(0.5), shape);
+  }
+}
+
+/** Normal draws times a factor, a scalar tensor: the temperature of samples. Uniform ones stay as they are. */
+export class ScaledNoise implements NoiseSource {
+  readonly #noise: NoiseSource;
+  readonly #factor: Tensor;
+
+  constructor(noise: NoiseSource, factor: Tensor) {
+    this.#noise = noise;
+    this.#factor = factor;
+  }
+
+  within(name: string): ScaledNoise {
+    return new ScaledNoise(this.#noise.within(name), this.#factor);
+  }
+
+  normal(shape: Shape): Tensor {
+    return multiply(this.#noise.normal(shape), this.#factor);
+  }
+
+  uniform(shape: Shape): Tensor {
+    return this.#noise.uniform(shape);
   }
 }
 

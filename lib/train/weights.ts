@@ -1,14 +1,12 @@
 import { setMaxListeners } from "node:events";
 import { VaeError } from "../errors.js";
-import { type DType, type Shape, sizeOf } from "../graph/index.js";
+import { type DType, type Shape, sizeOf, state } from "../graph/index.js";
 import { isFloat32Array } from "../graph/kinds.js";
-import { INITIALIZATION_STEP } from "../nn/index.js";
+import { INITIALIZATION_STEP, initialValue, type NamedParameter, Noise } from "../nn/index.js";
 import { Device, type DeviceOptions, type MemoryRequest, type Resident } from "../runtime/device.js";
 import { checkMemory } from "../runtime/memory.js";
 import type { HostArray } from "../runtime/native.js";
 import type { Plan, RunRequest, Session, SessionGraph, SessionResult } from "../runtime/session.js";
-import type { Architecture } from "./architecture.js";
-import { initialGraph } from "./graph.js";
 
 /** Values with their shape, row-major. */
 export interface NamedArray {
@@ -31,10 +29,30 @@ export interface MemoryUse {
 /** Compiled graphs kept for the next call; the least recently used one makes room. */
 const CACHED_SESSIONS = 8;
 
+const KIND_IN_WORDS = { parameters: "of weights", optimizer: "of optimizer state", data: "of data" } as const;
+
 /** What helps where a model does not fit, whatever is done with it. */
 const SMALLER_MODEL = "a smaller model (fewer filters or units, smaller images)";
 /** What helps where rows go through a model. */
 const FEWER_ROWS = `use fewer rows at a time, or ${SMALLER_MODEL}`;
+
+/** The name of the resident, and of the tensor in a file, that holds an optimizer's slot of a parameter. */
+export function slotState(parameter: string, slot: string): string {
+  return `${parameter}/${slot}`;
+}
+
+/** The name of the resident that holds the rows of a field; no parameter's name begins so. */
+export function rowsState(field: string): string {
+  return `/${field}`;
+}
+
+/** Gives every parameter its first value; to be run once, at the initialization step. */
+export function initialGraph(parameters: readonly NamedParameter[]): SessionGraph {
+  const noise = new Noise("initial");
+  // What begins with zeros is so already.
+  const drawn = parameters.filter(({ initializer }) => initializer !== "zeros");
+  return { updates: drawn.map((spec) => [state(spec.name, spec.shape), initialValue(spec, noise.within(spec.name))]) };
+}
 
 interface CachedSession {
   readonly opening: Promise<Session>;
@@ -46,7 +64,10 @@ interface CachedSession {
  * behind a training run sees the weights after it.
  */
 export class Weights {
-  readonly #architecture: Architecture;
+  readonly #parameters: readonly NamedParameter[];
+  readonly #seed: number;
+  /** The slots that there are, by parameter. */
+  readonly #slots = new Map<string, Set<string>>();
   #options: DeviceOptions;
   #device: Device;
   /** Everything resident, by name: parameters, optimizer slots, training data. */
@@ -61,9 +82,17 @@ export class Weights {
   #disposed = false;
   readonly #disposal = new AbortController();
 
-  /** @param initial values of all parameters to begin with, and of optimizer slots; drawn from the seed when left out */
-  constructor(architecture: Architecture, options: DeviceOptions, initial?: ReadonlyMap<string, NamedArray>) {
-    this.#architecture = architecture;
+  /**
+   * @param seed of the initial values
+   * @param initial values of all parameters to begin with, and of optimizer slots; drawn from the seed when left out
+   */
+  constructor(parameters: readonly NamedParameter[], seed: number, options: DeviceOptions, initial?: ReadonlyMap<string, NamedArray>) {
+    this.#parameters = parameters;
+    this.#seed = seed;
+    for (const name of initial?.keys() ?? []) {
+      const [parameter, slot] = name.split("/");
+      if (slot !== undefined) this.#slotsOf(parameter!).add(slot);
+    }
     this.#options = options;
     this.#device = Device.open(options);
     this.#initial = initial;
@@ -107,13 +136,11 @@ export class Weights {
    * @param advice what helps beside a smaller model: `"a smaller batchSize"`
    */
   request(operation: string, advice?: string, working?: string): MemoryRequest {
-    const { parameters } = this.#architecture;
-    const names = new Set(parameters.map(({ name }) => name));
     return {
       operation,
       hint: advice === undefined ? FEWER_ROWS : `use ${advice}, or ${SMALLER_MODEL}`,
-      kindOf: (name) => (names.has(name) ? "of weights" : name.includes("/") ? "of optimizer state" : "of data"),
-      declared: parameters,
+      kindOf: (name) => KIND_IN_WORDS[this.#kindOf(name)],
+      declared: this.#parameters,
       ...(working === undefined ? {} : { working }),
     };
   }
@@ -149,9 +176,37 @@ export class Weights {
     this.#residents.delete(name);
   }
 
-  /** Names of what is resident and passes the filter. */
-  names(filter: (name: string) => boolean): readonly string[] {
-    return [...this.#residents.keys()].filter(filter);
+  /** The optimizer's slots that there are of a parameter. */
+  slots(parameter: string): readonly string[] {
+    return [...(this.#slots.get(parameter) ?? [])];
+  }
+
+  /** Names of all slots' residents. */
+  slotStates(): readonly string[] {
+    return [...this.#slots].flatMap(([parameter, slots]) => [...slots].map((slot) => slotState(parameter, slot)));
+  }
+
+  /** Declares a slot of a parameter, zero-filled when new. */
+  declareSlot(parameter: string, slot: string, shape: Shape): void {
+    this.#slotsOf(parameter).add(slot);
+    this.declare(slotState(parameter, slot), shape);
+  }
+
+  releaseSlot(parameter: string, slot: string): void {
+    this.#slotsOf(parameter).delete(slot);
+    this.release(slotState(parameter, slot));
+  }
+
+  #slotsOf(parameter: string): Set<string> {
+    const slots = this.#slots.get(parameter) ?? new Set();
+    this.#slots.set(parameter, slots);
+    return slots;
+  }
+
+  /** What a resident is: rows of a field, a slot, or a parameter. */
+  #kindOf(name: string): "parameters" | "optimizer" | "data" {
+    if (this.#parameters.some((parameter) => parameter.name === name)) return "parameters";
+    return name.startsWith("/") ? "data" : "optimizer";
   }
 
   /**
@@ -255,11 +310,7 @@ export class Weights {
 
   memory(): MemoryUse {
     const use = { parameters: 0, optimizer: 0, data: 0, sessions: 0 };
-    const parameters = new Set(this.#architecture.parameters.map(({ name }) => name));
-    for (const { name, shape, dtype } of this.#residents.values()) {
-      const bytes = sizeOf(shape) * (dtype === "uint8" ? 1 : 4);
-      use[parameters.has(name) ? "parameters" : name.includes("/") ? "optimizer" : "data"] += bytes;
-    }
+    for (const { name, shape, dtype } of this.#residents.values()) use[this.#kindOf(name)] += sizeOf(shape) * (dtype === "uint8" ? 1 : 4);
     return { ...use, sessions: this.#device.sessionBytes() };
   }
 
@@ -271,10 +322,10 @@ export class Weights {
   }
 
   async #initialize(operation: string): Promise<void> {
-    const { parameters, config } = this.#architecture;
+    const parameters = this.#parameters;
     const request = this.request(operation, "a smaller latent");
     const initial = this.#initial;
-    const graph = initial === undefined ? initialGraph(this.#architecture) : {};
+    const graph = initial === undefined ? initialGraph(parameters) : {};
     const plan = graph.updates === undefined || graph.updates.length === 0 ? undefined : await this.plan(graph);
     this.check(operation);
     const declared = [...parameters, ...[...(initial ?? [])].map(([name, { shape }]) => ({ name, shape }))];
@@ -285,7 +336,7 @@ export class Weights {
       this.#initial = undefined;
       if (plan === undefined) return;
       const drawing = this.load(plan, request, release);
-      await drawing.run({ firstStep: INITIALIZATION_STEP, seed: config.seed }).finally(() => drawing.dispose());
+      await drawing.run({ firstStep: INITIALIZATION_STEP, seed: this.#seed }).finally(() => drawing.dispose());
     } catch (error) {
       for (const { name } of declared) this.release(name);
       throw error;

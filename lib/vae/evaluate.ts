@@ -1,10 +1,10 @@
 // What a model makes of data it is shown, without learning. Native calls give values per row; means are taken in float64.
 import { setImmediate } from "node:timers/promises";
 import type { Dataset } from "../io/dataset.js";
-import { dtypeOf } from "../runtime/feed.js";
-import { elboGraph, importanceGraph, prepareGraph, scoreGraph } from "../vae/graph.js";
-import type { Inference } from "../vae/infer.js";
-import { batches, batchFor, checkBytesAsTrained, checkRows, type Results, type RowBatch, resultRows } from "../vae/rows.js";
+import { collectRows, overRows, runBatch } from "../train/program.js";
+import { batches, batchFor, type FedField, type Feed, resultRows } from "../train/rows.js";
+import { feedRows, type Inference } from "./infer.js";
+import { elboProgram, importanceProgram, prepareProgram, scoreProgram } from "./programs.js";
 
 /** Means per sample in nats. */
 export interface Evaluation {
@@ -76,20 +76,20 @@ const FEWER_DRAWS = "fewer importanceSamples or fewer rows at a time";
 const IMPORTANCE_ROWS = 4096;
 
 export async function evaluateRows(model: Inference, dataset: Dataset, request: EvaluateRequest): Promise<Evaluation> {
-  await checkBytesAsTrained(model, dataset, request.operation);
-  await checkRows(model.architecture, dataset, request.operation);
-  const { rows } = dataset;
-  const { reconstruction, kl, mean } = await elboParts(model, dataset, request);
-  const klPerDimension = await columnMeans(kl, rows, request.signal);
+  const { operation, signal, seed } = request;
+  const feed = await feedRows(model, dataset, operation);
+  const { rows } = feed;
+  const parts = await collectRows(model, elboProgram(model.trainable), feed, { operation, signal, seed });
+  const klPerDimension = await columnMeans(parts.kl!, rows, signal);
   const total = klPerDimension.reduce((sum, value) => sum + value, 0);
-  const expected = (await columnMeans(reconstruction, rows, request.signal))[0]!;
-  const activeUnits = (await columnVariances(mean, rows, request.signal)).reduce(
+  const expected = (await columnMeans(parts.reconstruction!, rows, signal))[0]!;
+  const activeUnits = (await columnVariances(parts.mean!, rows, signal)).reduce(
     (count, variance) => count + (variance > ACTIVE_VARIANCE ? 1 : 0),
     0,
   );
-  const parts = { elbo: expected - total, reconstruction: expected, kl: total, klPerDimension, activeUnits, rows };
-  if (request.importanceSamples === 0) return parts;
-  return { ...parts, negativeLogLikelihood: -(await meanLogLikelihood(model, dataset, request)) };
+  const evaluation = { elbo: expected - total, reconstruction: expected, kl: total, klPerDimension, activeUnits, rows };
+  if (request.importanceSamples === 0) return evaluation;
+  return { ...evaluation, negativeLogLikelihood: -(await meanLogLikelihood(model, feed, request)) };
 }
 
 /** Checked options. */
@@ -102,28 +102,19 @@ export interface ScoreRequest {
 /** The negative ELBO of every row as a function of the row: at the posterior's mean, or the mean over `samples` draws. */
 export async function scoreRows(model: Inference, dataset: Dataset, request: ScoreRequest): Promise<Float32Array> {
   const operation = "score";
-  const { architecture, weights } = model;
+  const { trainable, weights } = model;
   const { samples, seed, signal } = request;
-  await checkBytesAsTrained(model, dataset, operation);
-  await checkRows(architecture, dataset, operation);
-  const { data, rows } = dataset;
-  const dtype = dtypeOf(data);
-  const at = samples === 0 ? "mean" : "draw";
-  const batch = weights.device.name === "cpu" ? batchFor(rows) : SCORED_ROWS;
-  const { arrays, release } = resultRows(rows, { scores: 1 }, operation);
+  const feed = await feedRows(model, dataset, operation);
+  const batch = weights.device.name === "cpu" ? batchFor(feed.rows) : SCORED_ROWS;
+  const { arrays, release } = resultRows(feed.rows, { scores: 1 }, operation);
   release(); // a number per row
   const scores = arrays.scores!;
-  for (const { start, count, values } of batches<Rows>(data, { rows, size: architecture.size, batch, operation })) {
+  const program = scoreProgram(trainable, samples === 0 ? "mean" : "draw");
+  for (const { start, count, inputs } of batches(feed, batch, operation)) {
     const totals = new Float64Array(count);
     for (let draw = 0; draw < Math.max(1, samples); draw++) {
-      signal?.throwIfAborted();
-      const { outputs } = await weights.run(
-        `score ${at} ${dtype} ${batch}`,
-        () => scoreGraph(architecture, batch, dtype, at),
-        { steps: 1, firstStep: draw, seed, inputs: { x: values } },
-        operation,
-      );
-      addNegativeBounds(outputs.reconstruction!, outputs.kl!, totals);
+      const { reconstruction, kl } = await runBatch(model, program, { rows: batch, inputs, step: draw }, { operation, signal, seed });
+      addNegativeBounds(reconstruction!, kl!, totals);
     }
     for (let row = 0; row < count; row++) scores[start + row] = totals[row]! / Math.max(1, samples);
   }
@@ -140,87 +131,52 @@ function addNegativeBounds(reconstruction: Float32Array, kl: Float32Array, total
   }
 }
 
-type Rows = Float32Array | Uint8Array;
-
-/** Reconstruction `[rows]`, KL `[rows, k]` and posterior mean `[rows, latent]`. */
-async function elboParts({ architecture, weights }: Inference, { data, rows }: Dataset, request: EvaluateRequest) {
-  const dtype = dtypeOf(data);
-  const batch = batchFor(rows);
-  let parts: Results | undefined;
-  for (const { index, start, count, values } of batches<Rows>(data, {
-    rows,
-    size: architecture.size,
-    batch,
-    operation: request.operation,
-  })) {
-    request.signal?.throwIfAborted();
-    const { outputs } = await weights.run(
-      `elbo ${dtype} ${batch}`,
-      () => elboGraph(architecture, batch, dtype),
-      { steps: 1, firstStep: index, seed: request.seed, inputs: { x: values } },
-      request.operation,
-    );
-    const widths = Object.entries(outputs).map(([name, output]) => [name, output.length / batch] as const);
-    parts ??= resultRows(rows, Object.fromEntries(widths), request.operation);
-    for (const [name, width] of widths) parts.arrays[name]!.set(outputs[name]!.subarray(0, count * width), start * width);
-    parts.release();
-  }
-  return parts!.arrays as Record<"reconstruction" | "kl" | "mean", Float32Array>;
-}
-
 /** Mean over rows of log (1/K Σ wₖ), by a running log-sum-exp over as many native calls as the draws need. */
-async function meanLogLikelihood(model: Inference, dataset: Dataset, request: EvaluateRequest): Promise<number> {
-  const { architecture, weights } = model;
-  const { rows } = dataset;
-  const { importanceSamples: draws, operation, seed } = request;
-  const batch = batchFor(rows, 128);
+async function meanLogLikelihood(model: Inference, feed: Feed, request: EvaluateRequest): Promise<number> {
+  const { importanceSamples: draws, operation, seed, signal } = request;
+  const batch = batchFor(feed.rows, 128);
   const samples = Math.min(draws, Math.max(1, Math.floor(IMPORTANCE_ROWS / batch)));
+  const program = importanceProgram(model.trainable, samples);
   let step = 0;
   let total = 0;
-  for await (const { count, values } of preparedBatches(model, dataset, batch, request)) {
-    const sums = Array.from({ length: count }, () => new LogSumExp());
-    for (let done = 0; done < draws; done += samples) {
-      request.signal?.throwIfAborted();
-      const { outputs } = await weights.run(
-        `importance ${batch} ${samples}`,
-        () => importanceGraph(architecture, batch, samples),
-        { steps: 1, firstStep: step++, seed, inputs: { x: values } },
-        operation,
-        FEWER_DRAWS,
-      );
-      // The last call may draw more than was asked for.
-      const used = Math.min(samples, draws - done);
-      sums.forEach((sum, row) => {
-        for (let sample = 0; sample < used; sample++) sum.add(outputs.logWeights![row * samples + sample]!);
-      });
+  for await (const part of preparedRows(model, feed, request)) {
+    for (const { count, inputs } of batches(part, batch, operation)) {
+      const sums = Array.from({ length: count }, () => new LogSumExp());
+      for (let done = 0; done < draws; done += samples) {
+        const call = { operation, signal, seed, advice: FEWER_DRAWS };
+        const { logWeights } = await runBatch(model, program, { rows: batch, inputs, step: step++ }, call);
+        // The last call may draw more than was asked for.
+        const used = Math.min(samples, draws - done);
+        sums.forEach((sum, row) => {
+          for (let sample = 0; sample < used; sample++) sum.add(logWeights![row * samples + sample]!);
+        });
+      }
+      for (const sum of sums) total += sum.value - Math.log(draws);
     }
-    for (const sum of sums) total += sum.value - Math.log(draws);
   }
-  return total / rows;
+  return total / feed.rows;
 }
 
 /**
- * Batches of rows as the model sees them. Likelihoods may change rows at random (binarization, dequantization): all draws for
- * a row must weigh the same x, and it is the one that {@link elboParts} sees, with the same noise.
+ * Rows as the model sees them. Likelihoods may change rows at random (binarization, dequantization): all draws for a row must weigh
+ * the same x, and it is the one that {@link elboProgram} sees, with the same noise.
  */
-async function* preparedBatches(
-  { architecture, weights }: Inference,
-  { data, rows }: Dataset,
-  batch: number,
-  { seed, operation, signal }: EvaluateRequest,
-): AsyncGenerator<RowBatch<Float32Array>> {
-  const { size } = architecture;
-  const dtype = dtypeOf(data);
-  const prepared = batchFor(rows);
-  for (const { index, count, values } of batches<Rows>(data, { rows, size, batch: prepared, operation })) {
-    signal?.throwIfAborted();
-    const { outputs } = await weights.run(
-      `prepare ${dtype} ${prepared}`,
-      () => prepareGraph(architecture, prepared, dtype),
-      { steps: 1, firstStep: index, seed, inputs: { x: values } },
-      operation,
-    );
-    yield* batches(outputs.x!, { rows: count, size, batch, operation });
+async function* preparedRows(model: Inference, feed: Feed, { seed, operation, signal }: EvaluateRequest): AsyncGenerator<Feed> {
+  const batch = batchFor(feed.rows);
+  for await (const { start, count, outputs } of overRows(
+    model,
+    prepareProgram(model.trainable),
+    feed,
+    { operation, signal, seed },
+    batch,
+  )) {
+    const fields = Object.entries(feed.fields).map(([name, field]): [string, FedField] => {
+      const { size } = field;
+      const observed = outputs[name];
+      const data = observed === undefined ? field.data.subarray(start * size, (start + count) * size) : observed.subarray(0, count * size);
+      return [name, { ...field, data, ...(observed === undefined ? {} : { dtype: "float32" as const }) }];
+    });
+    yield { rows: count, fields: Object.fromEntries(fields) };
   }
 }
 

@@ -1,0 +1,204 @@
+// What a trained model is asked, as programs over rows.
+import type { Distribution } from "../distributions/index.js";
+import { VaeError } from "../errors.js";
+import { concatenate, input, reshape, type Shape, sizeOf, slice, type Tensor } from "../graph/index.js";
+import { type NoiseSource, NoNoise, Pass, RowNoise, ScaledNoise, type Scope } from "../nn/index.js";
+import type { Program } from "../train/program.js";
+import type { Architecture } from "./architecture.js";
+import { prepared } from "./prepare.js";
+import { importanceLogWeights, klContributions, logLikelihood, type Trace } from "./trace.js";
+import { type Batch, generated, traceOf } from "./wiring.js";
+
+/** Of what `evaluate` draws: programs that draw under one name here draw the same, and see the same rows. */
+const EVALUATION = "evaluation";
+
+/** The shapes of all fields that come with rows. */
+function rowInputs({ fields }: Architecture): Readonly<Record<string, Shape>> {
+  return Object.fromEntries(Object.entries(fields).map(([name, { shape }]) => [name, shape]));
+}
+
+/** The shapes of the conditions alone. */
+export function conditionInputs({ fields, conditions }: Architecture): Readonly<Record<string, Shape>> {
+  return Object.fromEntries(Object.keys(conditions).map((name) => [name, fields[name]!.shape]));
+}
+
+/** The trace of rows as they are stored. @param data the noise of likelihoods that change rows at random */
+function traced(architecture: Architecture, inputs: Batch, root: Scope, data?: NoiseSource): Trace {
+  const { batch, scope } = prepared(architecture, inputs, root, data);
+  return traceOf(architecture.wiring, batch, scope, 1);
+}
+
+/** Latents are drawn at their middle. */
+const withoutNoise = (): NoiseSource => new NoNoise();
+
+/** The latents of a trace beside each other, `[rows, Σ sizes]`. */
+function joined(trace: Trace, of: (latent: Trace["latents"][string]) => Tensor): Tensor {
+  const parts = Object.values(trace.latents).map(of);
+  return parts.length === 1 ? parts[0]! : concatenate(parts, 1);
+}
+
+const middle = ({ posterior, draw }: Trace["latents"][string]): Tensor => posterior.mean ?? draw.value;
+
+/** A latent of a model. */
+export interface LatentOutline {
+  readonly name: string;
+  readonly size: number;
+}
+
+/** The latents of a model with their sizes, in the order in which `encode` gives them. */
+export function latentsOf(architecture: Architecture): readonly LatentOutline[] {
+  const { config } = architecture;
+  if ("latent" in config) return [{ name: "z", size: config.latent }];
+  const known = outlines.get(architecture);
+  if (known !== undefined) return known;
+  const inputs = Object.entries(architecture.fields).map(
+    ([name, { shape, dtypes }]) => [name, input(name, [1, ...shape], dtypes[0])] as const,
+  );
+  const scope = new Pass("inference", new NoNoise()).scope(architecture.place);
+  const { latents } = traced(architecture, Object.fromEntries(inputs), scope);
+  const outline = Object.entries(latents).map(([name, { draw }]) => ({ name, size: draw.value.shape[1]! }));
+  outlines.set(architecture, outline);
+  return outline;
+}
+
+const outlines = new WeakMap<Architecture, readonly LatentOutline[]>();
+
+/** Values of all latents of a row. */
+export function latentSize(architecture: Architecture): number {
+  return latentsOf(architecture).reduce((total, { size }) => total + size, 0);
+}
+
+/** E[x|z] of an observation. */
+function meanOf(distribution: Distribution | undefined): Tensor {
+  if (distribution?.mean !== undefined) return distribution.mean;
+  const problem = distribution === undefined ? "the model generates no x" : `the family ${distribution.family} has no mean`;
+  throw new VaeError({ code: "architecture", operation: "decode", problem, expected: "a likelihood of x whose distribution has a mean" });
+}
+
+/** Rows → mean and standard deviation of q(z|x), all latents beside each other. */
+export function encodeProgram(architecture: Architecture): Program {
+  return {
+    name: "encode",
+    draws: withoutNoise,
+    inputs: rowInputs(architecture),
+    build: (inputs, scope) => {
+      const trace = traced(architecture, inputs, scope);
+      const deviation = Object.values(trace.latents).every(({ posterior }) => posterior.standardDeviation !== undefined);
+      return {
+        mean: joined(trace, middle),
+        ...(deviation ? { standardDeviation: joined(trace, ({ posterior }) => posterior.standardDeviation!) } : {}),
+      };
+    },
+  };
+}
+
+/** Rows → E[x|z] at the posterior's mean. */
+export function reconstructProgram(architecture: Architecture): Program {
+  return {
+    name: "reconstruct",
+    draws: withoutNoise,
+    inputs: rowInputs(architecture),
+    build: (inputs, scope) => ({ mean: meanOf(traced(architecture, inputs, scope).observations.x?.distribution) }),
+  };
+}
+
+/** Latents `[rows, Σ sizes]` → E[x|z]. */
+export function decodeProgram(architecture: Architecture): Program {
+  return {
+    name: "decode",
+    draws: withoutNoise,
+    inputs: { z: [latentSize(architecture)], ...conditionInputs(architecture) },
+    build: (inputs, root, rows) => {
+      const { z, ...conditions } = inputs;
+      const { scope } = prepared(architecture, conditions, root);
+      let start = 0;
+      const latents = latentsOf(architecture).map(({ name, size }) => {
+        const whole = size === z!.shape[1];
+        const part = whole ? z! : slice(z!, [0, start], [rows, start + size]);
+        start += size;
+        return [name, part] as const;
+      });
+      return { mean: meanOf(generated(architecture.wiring, Object.fromEntries(latents), rows, scope).x) };
+    },
+  };
+}
+
+/** Draws of the latents from their priors, with noise times the scalar `temperature` → E[x|z]. */
+export function sampleProgram(architecture: Architecture): Program {
+  return {
+    name: "sample",
+    inputs: conditionInputs(architecture),
+    scalars: ["temperature"],
+    draws: (noise, { temperature }) => new ScaledNoise(noise, temperature!),
+    build: (inputs, root, rows) => {
+      const { scope } = prepared(architecture, inputs, root);
+      return { mean: meanOf(generated(architecture.wiring, {}, rows, scope).x) };
+    },
+  };
+}
+
+/** Rows → the parts of the ELBO (β = 1) for every row, at one draw of the latents. */
+export function elboProgram(architecture: Architecture): Program {
+  return {
+    name: "elbo",
+    noise: EVALUATION,
+    inputs: rowInputs(architecture),
+    build: (inputs, root) => {
+      const trace = traced(architecture, inputs, root, root.noise.within("data"));
+      return { reconstruction: logLikelihood(trace), kl: klContributions(trace), mean: joined(trace, middle) };
+    },
+  };
+}
+
+/**
+ * Rows → the parts of the ELBO (β = 1) for every row as functions of the row alone: at the middle of its posterior, or at a draw
+ * that is the same multiple of the standard deviation for all rows.
+ */
+export function scoreProgram(architecture: Architecture, at: "mean" | "draw"): Program {
+  return {
+    name: `score ${at}`,
+    draws: at === "mean" ? withoutNoise : (noise) => new RowNoise(noise),
+    inputs: rowInputs(architecture),
+    build: (inputs, root) => {
+      const trace = traced(architecture, inputs, root);
+      return { reconstruction: logLikelihood(trace), kl: klContributions(trace) };
+    },
+  };
+}
+
+/** Rows → the observed fields as the model sees them, with the noise of the step where a likelihood changes rows at random. */
+export function prepareProgram(architecture: Architecture): Program {
+  return {
+    name: "prepare",
+    noise: EVALUATION,
+    inputs: rowInputs(architecture),
+    build: (inputs, root) => {
+      const { batch } = prepared(architecture, inputs, root, root.noise.within("data"));
+      // What stays as it is, tokens and categories, need not be computed.
+      return Object.fromEntries(Object.entries(batch).filter(([, tensor]) => tensor.dtype === "float32"));
+    },
+  };
+}
+
+/** Rows that are prepared already → log importance weights of `samples` draws for every row. */
+export function importanceProgram(architecture: Architecture, samples: number): Program {
+  return {
+    name: `importance ${samples}`,
+    noise: `${EVALUATION}/importance`,
+    inputs: rowInputs(architecture),
+    build: (inputs, root) => {
+      const names = Object.keys(inputs);
+      const pick = (condition: boolean): Batch =>
+        Object.fromEntries(
+          names.filter((name) => Object.hasOwn(architecture.conditions, name) === condition).map((name) => [name, inputs[name]!]),
+        );
+      const { scope } = prepared(architecture, pick(true), root);
+      const batch = Object.fromEntries(Object.entries(pick(false)).map(([name, tensor]) => [name, rowsOf(tensor)]));
+      return { logWeights: importanceLogWeights(traceOf(architecture.wiring, batch, scope, samples), samples) };
+    },
+  };
+}
+
+function rowsOf(x: Tensor): Tensor {
+  return reshape(x, [x.shape[0]!, sizeOf(x.shape.slice(1))]);
+}

@@ -1,0 +1,139 @@
+// How a model is wired: which networks lead from observed fields to latents and back.
+
+import {
+  type Asked,
+  contributionsOf,
+  type Distribution,
+  distributionOf,
+  type FamilyContext,
+  families,
+  type Likelihood,
+  type Role,
+  tensorOf,
+  wrongResult,
+} from "../distributions/index.js";
+import { describe, VaeError } from "../errors.js";
+import { reshape, type Shape, sizeOf, type Tensor } from "../graph/index.js";
+import { isReadable, letGo, propertiesOf } from "../graph/kinds.js";
+import { shapeInstead } from "../graph/tensor.js";
+import { type Behaviour, type Declared, type Fields, Registry, type Scope, type Tagged } from "../nn/index.js";
+import type { Trace } from "./trace.js";
+
+/** Tensors of fields by name, `[rows, …shape]` each. */
+export type Batch = Readonly<Record<string, Tensor>>;
+
+/** A wiring, as frozen plain data. */
+export type Wiring = Tagged;
+
+/**
+ * What the wirings of one kind do. The built-in one, `flat`, has one latent `z`, an encoder and a decoder; a ladder of latents, a
+ * model of sets or of several modalities is another one.
+ */
+export interface WiringBehaviour<W extends Wiring = Wiring> extends Behaviour {
+  parse(options: Fields): W;
+  /** Networks, families (as parts) and parameters. @param fields shapes of one sample's fields, conditions left out */
+  declare(wiring: W, fields: Readonly<Record<string, Shape>>): Declared;
+  /**
+   * The likelihood of each observed field: it decides which values the field may have, how bytes are scaled, and what is changed
+   * before anything sees it.
+   */
+  observations(wiring: W, fields: Readonly<Record<string, Shape>>): Readonly<Record<string, Likelihood>>;
+  /**
+   * Infers the latents of a batch and, from draws of them, the distributions of what was observed.
+   *
+   * @param batch observed fields as rows, `[rows, size]` each, prepared by their likelihoods
+   * @param samples draws for each row; with more than one, all tensors have rows · samples rows, those of one row side by side
+   *   ({@link repeatRows})
+   */
+  trace(wiring: W, batch: Batch, scope: Scope, samples: number): Trace;
+  /**
+   * The distributions of what is observed, given latents `[rows, size]`; those that are left out are drawn from their priors with
+   * the scope's noise.
+   */
+  generate(wiring: W, latents: Readonly<Record<string, Tensor>>, rows: number, scope: Scope): Readonly<Record<string, Distribution>>;
+}
+
+export const wirings = new Registry<WiringBehaviour>("wiring", ["declare", "observations", "trace", "generate"]);
+
+/** Adds a kind of wiring, for `vae({ wiring: { kind, … }, fields: { x: [784] } })`. */
+export function defineWiring<W extends Wiring>(kind: string, behaviour: WiringBehaviour<W>, ...surplus: never[]): void {
+  wirings.define(kind, behaviour, surplus);
+}
+
+/** A family in its role, to be used by wirings: its results are checked. */
+export interface FamilyOf {
+  readonly value: Tagged;
+  /** What a network must give for a value of shape `event`; undefined where none is needed. */
+  headShape(event: Shape): Shape | undefined;
+  /** What it declares: for `parts` of a wiring. */
+  declare(event: Shape): Declared;
+  /** @param head `[rows, …headShape]`, or undefined */
+  distribution(head: Tensor | undefined, context: FamilyContext): Distribution;
+}
+
+/**
+ * A family by its kind's name or as data.
+ *
+ * @throws VaeError `"argument"` for an unknown kind or option
+ */
+export function familyOf(role: Role, given: string | Tagged): FamilyOf {
+  const registry = families[role];
+  const value = registry.parsed(given, role);
+  const behaviour = registry.of(value);
+  return {
+    value,
+    headShape: (event) => headOf(`${role} ${value.kind}`, behaviour.headShape?.(value, event)),
+    declare: (event) => behaviour.declare?.(value, event) ?? {},
+    distribution: (head, context) => {
+      const { rows, event } = context;
+      const flat = head === undefined ? undefined : reshape(head, [rows, sizeOf(head.shape.slice(1))]);
+      return distributionOf(role, value.kind, behaviour.distribution(value, flat, context), rows, sizeOf(event));
+    },
+  };
+}
+
+/** What a part says that it wants from the layers, checked: users define parts. */
+function headOf(operation: string, shape: Shape | undefined): Shape | undefined {
+  if (shape === undefined) return undefined;
+  const expected = shapeInstead(shape) ?? (shape.length === 0 ? "a shape of at least one axis" : undefined);
+  if (expected === undefined) return shape;
+  letGo(shape);
+  throw new VaeError({ code: "shape", operation, expected: `headShape to give ${expected}`, received: describe(shape) });
+}
+
+/** A wiring with its results checked, since users define wirings. */
+export function traceOf(wiring: Wiring, batch: Batch, scope: Scope, samples: number): Trace {
+  const asked = (method: string): Asked => ({ family: "wiring", part: wiring.kind, method });
+  const result: unknown = wirings.of(wiring).trace(wiring, batch, scope, samples);
+  const { latents, observations } = propertiesOf(result) as Partial<Trace>;
+  const isRecord = (value: unknown): value is object => typeof value === "object" && value !== null && isReadable(value);
+  if (!isRecord(latents) || !isRecord(observations) || Object.keys(observations).length === 0) {
+    throw wrongResult(asked("trace"), "argument", "an object { latents, observations } with at least one observation", result);
+  }
+  for (const [name, part] of Object.entries(latents)) {
+    const { draw, posterior, prior } = propertiesOf(part) as Partial<Trace["latents"][string]>;
+    const { value, logDensity } = propertiesOf(draw) as Partial<Trace["latents"][string]["draw"]>;
+    if (!isRecord(posterior) || !isRecord(prior))
+      throw wrongResult(asked("trace"), "argument", `"${name}" as { posterior, prior, draw }`, part);
+    const { shape = [] } = (value ?? {}) as Tensor;
+    tensorOf(asked(`trace().latents.${name}.draw.value`), value, shape.length === 2 ? shape : [shape[0] ?? 1, 1]);
+    contributionsOf(asked(`trace().latents.${name}.draw.logDensity`), logDensity, shape[0]!);
+  }
+  for (const [name, part] of Object.entries(observations)) {
+    const { distribution } = propertiesOf(part) as Partial<Trace["observations"][string]>;
+    if (!isRecord(distribution)) throw wrongResult(asked("trace"), "argument", `"${name}" as { distribution, value }`, part);
+  }
+  return result as Trace;
+}
+
+/** The same for what is generated. */
+export function generated(wiring: Wiring, latents: Batch, rows: number, scope: Scope): Readonly<Record<string, Distribution>> {
+  const result: unknown = wirings.of(wiring).generate(wiring, latents, rows, scope);
+  if (typeof result === "object" && result !== null && isReadable(result)) return result as Readonly<Record<string, Distribution>>;
+  throw wrongResult(
+    { family: "wiring", part: wiring.kind, method: "generate" },
+    "argument",
+    "distributions by the names of fields",
+    result,
+  );
+}
