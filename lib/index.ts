@@ -76,7 +76,6 @@ export {
   subset,
   withField,
 } from "./io/index.js";
-export type { Preparation } from "./io/preparation.js";
 export { type GivenOptions, load, type PlacementOptions, type SampleOptions, type TrainingStatus, Vae, vae } from "./model.js";
 export {
   type Activation,
@@ -188,11 +187,14 @@ export {
   type ObjectiveContext,
   type ObjectiveTerms,
   type Observation,
+  type Preparation,
   type PresetOptions,
   presets,
   type RealOptions,
   real,
   repeatRows,
+  type StandardizeOptions,
+  standardize,
   sumContributions,
   type TablePresetOptions,
   type Trace,

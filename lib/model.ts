@@ -5,7 +5,6 @@ import { isMap } from "./graph/kinds.js";
 import type { Shape } from "./graph/tensor.js";
 import type { DataSource } from "./io/dataset.js";
 import type { DataNames } from "./io/names.js";
-import { type Preparation, parsePreparation } from "./io/preparation.js";
 import { Fields, isRecord } from "./nn/index.js";
 import type { DeviceOptions } from "./runtime/device.js";
 import type { Precision } from "./runtime/native.js";
@@ -90,7 +89,6 @@ export interface TrainingStatus extends Readonly<TrainingState> {
 export class Vae<Config extends VaeConfig | WiredConfig = VaeConfig> implements AsyncDisposable, Disposable {
   readonly #model: Inference;
   #draws = 0;
-  #preparation: Preparation | undefined;
 
   /** @internal */
   constructor(architecture: Architecture, weights: Weights, state: TrainingState, names: DataNames = {}) {
@@ -137,18 +135,11 @@ export class Vae<Config extends VaeConfig | WiredConfig = VaeConfig> implements 
   }
 
   /**
-   * How the rows were prepared that the model is trained on; undefined where nobody has said so. Saved with the model. The model
-   * itself takes prepared rows: it is the command line that sets this and goes by it.
-   *
-   * @throws VaeError `"argument"` or `"shape"` when set to what is no preparation of the model's rows
+   * Columns of texts of the training data with their categories, each of which is a column `"name=category"` of 0 and 1 among
+   * {@link Vae.columns}; undefined where there were none. Later rows may lack some of them; others are `"data"`.
    */
-  get preparation(): Preparation | undefined {
-    return this.#preparation;
-  }
-
-  set preparation(preparation: Preparation | undefined) {
-    const { size } = this.#model.trainable;
-    this.#preparation = preparation === undefined ? undefined : parsePreparation(preparation, size, "preparation");
+  get categories(): Readonly<Record<string, readonly string[]>> | undefined {
+    return this.#model.names.categories;
   }
 
   /**
@@ -320,7 +311,7 @@ export class Vae<Config extends VaeConfig | WiredConfig = VaeConfig> implements 
    */
   async save(path: string | URL, ...surplus: never[]): Promise<void> {
     noMore("save", surplus);
-    await saveModel(path, this.#model, this.#preparation);
+    await saveModel(path, this.#model);
   }
 
   /** The layers with their shapes and parameter counts, as a table to print. */
@@ -383,10 +374,8 @@ export async function load(path: string | URL, options: PlacementOptions = {}, .
   if (!isRecord(options)) throw notOptions("load", options, example);
   noMore("load", surplus, example);
   const { placement } = readPlacement("load", options, []);
-  const { architecture, state, names, preparation, tensors } = await readModel(path);
-  const model = new Vae(architecture, weightsOf(architecture, placement, tensors), state, names);
-  model.preparation = preparation;
-  return model;
+  const { architecture, state, names, tensors } = await readModel(path);
+  return new Vae(architecture, weightsOf(architecture, placement, tensors), state, names);
 }
 
 function weightsOf(architecture: Architecture, placement: DeviceOptions, tensors?: ReadonlyMap<string, NamedArray>): Weights {

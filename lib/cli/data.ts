@@ -3,15 +3,15 @@ import { VaeError } from "../errors.js";
 import { type Shape, showShape, sizeOf } from "../graph/tensor.js";
 import { fileError, fileSystemError, openRegular } from "../io/files.js";
 import { type Dataset, datasets, split } from "../io/index.js";
-import type { Preparation } from "../io/preparation.js";
 import type { DataOptions } from "./options.js";
-import { isTable, prepared, sourceColumns } from "./preparation.js";
 
 /** What a trained model asks of its data. */
 export interface Wanted {
   /** The shape of a row; images are brought to it. */
   readonly input: Shape;
-  readonly preparation: Preparation | undefined;
+  /** Names of its columns, and of the categories of its columns of texts. */
+  readonly columns: readonly string[] | undefined;
+  readonly categories: Readonly<Record<string, readonly string[]>> | undefined;
 }
 
 /**
@@ -21,9 +21,15 @@ export interface Wanted {
 export async function openData(options: DataOptions, wanted?: Wanted): Promise<Dataset> {
   const loaded = await load(options, wanted);
   const shaped = withShape(loaded, options.shape);
-  const rows = options.limit === undefined ? shaped : drawnRows(shaped, options.limit, options.seed ?? 1);
-  const preparation = wanted?.preparation;
-  return preparation === undefined || !isTable(rows) ? rows : prepared(rows, preparation);
+  return options.limit === undefined ? shaped : drawnRows(shaped, options.limit, options.seed ?? 1);
+}
+
+/** The columns of a file that a model wants, in its order. */
+function sourceColumns({ columns, categories = {} }: Wanted): readonly string[] | undefined {
+  const sourceOf = new Map<string, string>(
+    Object.entries(categories).flatMap(([name, texts]) => texts.map((text) => [`${name}=${text}`, name] as const)),
+  );
+  return columns === undefined ? undefined : [...new Set(columns.map((column) => sourceOf.get(column) ?? column))];
 }
 
 /** So many rows, drawn by the seed, in their order: the head of a file may be sorted, and tell nothing of the whole. */
@@ -53,9 +59,8 @@ async function load(options: DataOptions, wanted: Wanted | undefined): Promise<D
       return datasets.npz(path, { ...bytes, ...(options.key === undefined ? {} : { key: options.key }) });
     case "csv": {
       const { label, header, decimal, comment, encoding, missing } = options;
-      const known = wanted?.preparation;
-      const columns = options.columns ?? (known === undefined || known.columns.length === 0 ? undefined : sourceColumns(known));
-      const named = options.categorical ?? Object.keys(known?.categories ?? {});
+      const columns = options.columns ?? (wanted === undefined ? undefined : sourceColumns(wanted));
+      const named = options.categorical ?? Object.keys(wanted?.categories ?? {});
       const categorical = named.length === 0 ? undefined : named;
       const delimiter = options.delimiter ?? (/\.tsv(\.gz)?$/i.test(path) ? "\t" : undefined);
       const given = Object.entries({ label, columns, categorical, header, delimiter, decimal, comment, encoding, missing });

@@ -2,7 +2,6 @@ import { Command } from "commander";
 import type { Evaluation } from "../index.js";
 import { addModelArgument, openDataFor, openModel } from "./model.js";
 import { addDataOptions, addDeviceOptions, addExamples, type DataOptions, type DeviceChoice, wholeNumber } from "./options.js";
-import { isStandardized } from "./preparation.js";
 
 interface EvaluateOptions extends DataOptions, DeviceChoice {
   readonly importanceSamples: number;
@@ -37,11 +36,7 @@ async function evaluate(path: string, options: EvaluateOptions): Promise<void> {
   const data = await openDataFor(model, options);
   const { importanceSamples, seed, json } = options;
   const evaluation = await model.evaluate(data, { importanceSamples, ...(seed === undefined ? {} : { seed }) });
-  process.stdout.write(
-    json
-      ? `${toJson(evaluation)}\n`
-      : table(evaluation, model.config.latent, model.preparation !== undefined && isStandardized(model.preparation)),
-  );
+  process.stdout.write(json ? `${toJson(evaluation)}\n` : table(evaluation, model.config.latent, model.config.prepare !== undefined));
 }
 
 function toJson({ klPerDimension, ...rest }: Evaluation): string {

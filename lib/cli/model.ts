@@ -2,7 +2,7 @@
 import type { Command } from "commander";
 import { type Dataset, load, type Vae } from "../index.js";
 import { alignColumns, MODEL_COLUMNS } from "../io/names.js";
-import { openData } from "./data.js";
+import { openData, type Wanted } from "./data.js";
 import { type DataOptions, type DeviceChoice, placementOf } from "./options.js";
 import type { Input } from "./output-check.js";
 
@@ -24,8 +24,13 @@ export function openModel(path: string, options: DeviceChoice): Promise<Vae> {
   return load(path, placementOf(options));
 }
 
-/** Loads rows for a model, prepared as those that it was trained on, their columns in the model's order: what is written beside them fits. */
+/** What a model asks of its data. */
+export function wantedBy(model: Vae): Wanted {
+  return { input: model.config.input, columns: model.columns, categories: model.categories };
+}
+
+/** Loads rows for a model, read as those that it was trained on, their columns in the model's order: what is written beside them fits. */
 export async function openDataFor(model: Vae, options: DataOptions): Promise<Dataset> {
-  const data = await openData(options, { input: model.config.input, preparation: model.preparation });
-  return alignColumns(data, model.columns, "--data", MODEL_COLUMNS);
+  const data = await openData(options, wantedBy(model));
+  return alignColumns(data, model.columns, "--data", MODEL_COLUMNS, model.categories);
 }

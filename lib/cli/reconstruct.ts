@@ -4,7 +4,6 @@ import { addModelArgument, modelAndData, openDataFor, openModel } from "./model.
 import { addDataOptions, addDeviceOptions, addExamples, addLimitSeed, type DataOptions, type DeviceChoice } from "./options.js";
 import { imageShape, numbered, outputKind, writeCsv, writeNpy, writeSheet } from "./output.js";
 import { checkOutput, reportDone } from "./output-check.js";
-import { restored } from "./preparation.js";
 
 interface ReconstructOptions extends DataOptions, DeviceChoice {
   readonly out: string;
@@ -40,14 +39,8 @@ async function reconstruct(path: string, options: ReconstructOptions): Promise<v
   const rowShape = options.shape ?? model.config.input;
   if (kind === "png") imageShape(rowShape);
   const data = kind === "png" && options.limit === undefined ? drawnRows(all, SHEET_ROWS, options.seed ?? 1) : all;
-  const rows = restored(await model.reconstruct(data), model.preparation);
-  if (kind === "png")
-    await writeSheet(
-      out,
-      { pairs: [model.preparation === undefined ? data.data : restored(Float32Array.from(data.data), model.preparation), rows] },
-      rowShape,
-      SHEET_COLUMNS,
-    );
+  const rows = await model.reconstruct(data);
+  if (kind === "png") await writeSheet(out, { pairs: [data.data, rows] }, rowShape, SHEET_COLUMNS);
   else if (kind === "npy") await writeNpy(out, rows, [data.rows, ...rowShape]);
   else await writeCsv(out, [{ columns: model.columns ?? data.columns ?? numbered("value", rows.length / data.rows), values: rows }]);
   reportDone(out, `wrote ${data.rows} reconstructions to ${out}`);

@@ -5,7 +5,6 @@ import { addModelArgument, openModel } from "./model.js";
 import { addDeviceOptions, addExamples, type DeviceChoice, positiveNumber, shape, wholeNumber } from "./options.js";
 import { imageShape, outputKind, writeRows } from "./output.js";
 import { checkOutput, reportDone } from "./output-check.js";
-import { restored } from "./preparation.js";
 
 interface SampleOptions extends DeviceChoice {
   readonly out: string;
@@ -40,7 +39,7 @@ async function sample(path: string, options: SampleOptions): Promise<void> {
   const rowShape = options.shape ?? model.config.input;
   checkRowShape(rowShape, model.config.input);
   if (kind === "png") imageShape(rowShape);
-  const rows = restored(await model.sample(count, { seed, temperature }), model.preparation);
+  const rows = await model.sample(count, { seed, temperature });
   await writeRows(out, rows, rowShape, model.columns);
   reportDone(out, `wrote ${count} samples to ${out}`);
 }

@@ -12,6 +12,7 @@ import {
   type Likelihood,
   load,
   presets,
+  standardize,
   type Vae,
   VaeError,
   type VaeOptions,
@@ -21,6 +22,7 @@ import { activations } from "../nn/activations.js";
 import type { ProfiledKernel } from "../train/run.js";
 import { openData } from "./data.js";
 import { trainAndSave } from "./ending.js";
+import { openDataFor } from "./model.js";
 import {
   addDataOptions,
   addDeviceOptions,
@@ -34,7 +36,6 @@ import {
   wholeNumber,
 } from "./options.js";
 import { checkOutput, reportDone } from "./output-check.js";
-import { isStandardized, isTable, preparationOf, prepared } from "./preparation.js";
 import { duration, ProgressDisplay } from "./progress.js";
 
 const PRESETS = ["image28", "image64", "image", "table"] as const;
@@ -129,12 +130,8 @@ async function train(options: TrainOptions): Promise<void> {
   await checkOutput(out, [{ name: "--data", path: options.data }], "model.vae");
   using resumed = options.resume === undefined ? undefined : await load(options.resume, placementOf(options));
   process.stderr.write(`reading ${options.data}\n`);
-  const raw = await openData(
-    options,
-    resumed === undefined ? undefined : { input: resumed.config.input, preparation: resumed.preparation },
-  );
-  using model = resumed ?? newModel(options, raw);
-  const data = resumed === undefined ? prepare(model, raw, options) : raw;
+  const data = resumed === undefined ? await openData(options) : await openDataFor(resumed, options);
+  using model = resumed ?? newModel(options, data);
   process.stderr.write(`${describeRun(model, data)}\n`);
 
   const { batch, epochs, steps, learningRate } = options;
@@ -157,15 +154,6 @@ async function train(options: TrainOptions): Promise<void> {
   reportDone(out, `${profile}trained ${history.steps} steps in ${duration(history.seconds)}${ending}; saved ${out}`);
 }
 
-/** Prepares a table for a new model, which remembers how. */
-function prepare(model: Vae, raw: Dataset, { standardize, categorical = [] }: TrainOptions): Dataset {
-  if (!isTable(raw)) return raw;
-  const preparation = preparationOf(raw, { standardize: standardize && model.config.likelihood.kind === "gaussian", categorical });
-  if (raw.columns === undefined && !isStandardized(preparation)) return raw;
-  model.preparation = preparation;
-  return prepared(raw, preparation);
-}
-
 /** A line per kernel call, in the order of the step. */
 function profileTable(kernels: readonly ProfiledKernel[]): string {
   const total = kernels.reduce((sum, { microseconds }) => sum + microseconds, 0);
@@ -179,7 +167,15 @@ function profileTable(kernels: readonly ProfiledKernel[]): string {
 function newModel(options: TrainOptions, data: Dataset): Vae {
   const { beta, seed } = options;
   const likelihood = likelihoodFor(options, data);
-  return vae({ ...architectureFor(options, data), likelihood, objective: elbo({ beta }), seed, ...placementOf(options) });
+  const { prepare: _ofPreset, ...architecture } = architectureFor(options, data);
+  const standardized = options.standardize && isTable(data) && likelihood.kind === "gaussian";
+  const prepare = standardized ? { prepare: standardize() } : {};
+  return vae({ ...architecture, ...prepare, likelihood, objective: elbo({ beta }), seed, ...placementOf(options) });
+}
+
+/** Rows that are named or numbered columns, not pixels: flat, and not bytes. */
+function isTable({ data, shape }: Dataset): boolean {
+  return shape.length === 1 && !isUint8Array(data);
 }
 
 function architectureFor({ preset, latent: asked, hidden, activation }: TrainOptions, { shape }: Dataset): VaeOptions {
@@ -220,9 +216,7 @@ function describeRun(model: Vae, { rows, name, shape }: Dataset): string {
   const { step } = model.training;
   return [
     `${rows.toLocaleString("en-US")} rows of ${shape.join(" × ")} from ${name}`,
-    ...(model.preparation !== undefined && isStandardized(model.preparation)
-      ? ["columns standardized; the model keeps their means and deviations"]
-      : []),
+    ...(model.config.prepare === undefined ? [] : ["columns standardized; the model keeps their means and deviations"]),
     `${likelihood.kind} likelihood, on ${placeOf(model)}${step > 0 ? `, from step ${step} on` : ""}`,
     model.summary(),
     "",

@@ -74,11 +74,18 @@ export async function finishTable(table: Table, layout: Layout, pace: Pace): Pro
     shape: [width],
     ...(labels === undefined ? {} : { labels, labelNames: classes?.names ?? undefined }),
     columns: names,
+    ...categoriesOf(prepared),
     standardization: standardize ? { mean: Float32Array.from(means), standardDeviation: Float32Array.from(deviations) } : undefined,
     preparation: { columns: prepared, label: preparedLabel(layout, label, classes?.names ?? null), standardize },
     warnings: roundedNumbers(table, standardize),
     name: file.source.path,
   };
+}
+
+/** The columns of texts, for a model to remember. */
+function categoriesOf(columns: CsvPreparation["columns"]): Pick<CsvDataset, "categories"> {
+  const texts = columns.filter(isCategoryColumn);
+  return texts.length === 0 ? {} : { categories: Object.fromEntries(texts.map(({ name, categories }) => [name, categories])) };
 }
 
 /** A label that this file did not have stays known to those that are prepared like it. */

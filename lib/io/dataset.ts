@@ -1,6 +1,6 @@
 import { types } from "node:util";
 import { describe, VaeError } from "../errors.js";
-import { checkAttached } from "../graph/arguments.js";
+import { checkAttached, isRecord } from "../graph/arguments.js";
 import { isArray, isFloat32Array, isInt32Array, isReadable, isUint8Array, typedArrayName } from "../graph/kinds.js";
 import { checkShape, type Shape, sameShape, shapeInstead, showShape, sizeOf } from "../graph/tensor.js";
 import { isArriving, isAsyncIterable, isIterable, type ReadLimits, readBatches, readBatchesAtOnce } from "./arrival.js";
@@ -37,6 +37,11 @@ export interface Dataset {
   readonly fields?: Readonly<Record<string, Field>> | undefined;
   /** Names of the values of a row, all different, in the order of the values. */
   readonly columns?: readonly string[] | undefined;
+  /**
+   * Columns of texts with their categories, each of which is a column `"name=category"` of 0 and 1 among {@link Dataset.columns}. A
+   * model remembers them: later rows may lack categories, and others than these are refused.
+   */
+  readonly categories?: Readonly<Record<string, readonly string[]>> | undefined;
   /** What was subtracted from each column, and what divided it; for rows that were standardized. */
   readonly standardization?: { readonly mean: Float32Array; readonly standardDeviation: Float32Array } | undefined;
   /** Where the rows came from, for messages. */
@@ -168,6 +173,7 @@ export function checkDataset(dataset: Dataset, operation: string): void {
     });
   }
   checkNames(operation, dataset.columns, `names of the values of a row of ${name}`, sizeOf(shape));
+  checkCategories(operation, dataset.categories, name);
   checkNames(operation, dataset.labelNames, `names of the classes of ${name}`);
   if (bytes !== undefined && bytes !== "scaled" && bytes !== "raw") {
     throw new VaeError({ code: "argument", operation, expected: `bytes of ${name} to be "scaled" or "raw"`, received: describe(bytes) });
@@ -186,7 +192,19 @@ export function checkDataset(dataset: Dataset, operation: string): void {
   });
 }
 
-const PROPERTIES = ["data", "bytes", "rows", "shape", "labels", "labelNames", "fields", "columns", "standardization", "name"] as const;
+const PROPERTIES = [
+  "data",
+  "bytes",
+  "rows",
+  "shape",
+  "labels",
+  "labelNames",
+  "fields",
+  "columns",
+  "categories",
+  "standardization",
+  "name",
+] as const;
 
 /**
  * The data set as {@link checkDataset} accepts it, with every property read once: a getter cannot give what was not checked. What
@@ -202,6 +220,14 @@ export function readDataset(given: Dataset, operation: string): Dataset {
   if (dataset.fields !== undefined) dataset.fields = readFieldTable(dataset.fields);
   checkDataset(dataset, operation);
   return dataset;
+}
+
+function checkCategories(operation: string, categories: unknown, name: string): void {
+  if (categories === undefined) return;
+  const expected = `the categories of ${name} as names by column: { colour: ["red", "blue"] }`;
+  if (!isRecord(categories)) throw new VaeError({ code: "argument", operation, expected, received: describe(categories) });
+  for (const [column, texts] of Object.entries(categories))
+    checkNames(operation, texts, `the categories of ${describe(column)} of ${name}`);
 }
 
 function checkStandardization({ standardization, shape }: Dataset, name: string, operation: string): void {

@@ -12,6 +12,8 @@ export interface DataNames {
   readonly columns?: readonly string[] | undefined;
   /** Names of the classes, by label. */
   readonly labelNames?: readonly string[] | undefined;
+  /** Columns of texts with their categories, each of which is a column `"name=category"` of 0 and 1. */
+  readonly categories?: Readonly<Record<string, readonly string[]>> | undefined;
 }
 
 /** Whose columns are compared, for messages. */
@@ -61,29 +63,45 @@ export function checkNames(operation: string, names: unknown, what: string, coun
 /**
  * Where each of the columns asked for stands in the rows that are given; undefined where all are in their place.
  *
+ * @param optional columns that may be missing, which then have the place -1
  * @throws VaeError `"data"` with the missing and the unknown names, unless both are the same set
  */
-export function columnOrder(given: readonly string[], wanted: readonly string[], use: ColumnsInUse): Int32Array | undefined {
+export function columnOrder(
+  given: readonly string[],
+  wanted: readonly string[],
+  use: ColumnsInUse,
+  optional: ReadonlySet<string> = new Set(),
+): Int32Array | undefined {
   if (given === wanted || (given.length === wanted.length && given.every((name, place) => name === wanted[place]))) return undefined;
   const places = new Map(given.map((name, place) => [name, place]));
   const known = new Set(wanted);
-  const missing = wanted.filter((name) => !places.has(name));
+  const missing = wanted.filter((name) => !places.has(name) && !optional.has(name));
   const unknown = given.filter((name) => !known.has(name));
   if (missing.length > 0 || unknown.length > 0) throw otherColumns(missing, unknown, use);
-  return Int32Array.from(wanted, (name) => places.get(name)!);
+  return Int32Array.from(wanted, (name) => places.get(name) ?? -1);
 }
 
-/** Copies rows `start` to `end` with their values in the order of the places. */
+/** Which rows are copied. */
+interface CopiedRows {
+  readonly start: number;
+  readonly end: number;
+  /** Where the target's begin; default 0. */
+  readonly offset?: number;
+  /** Values in a row of the source; default: as many as there are places. */
+  readonly width?: number;
+}
+
+/** Copies rows `start` to `end` with their values in the order of the places; one at −1 is 0. */
 export function copyColumns(
   source: Float32Array | Uint8Array,
   target: Float32Array | Uint8Array,
   order: Int32Array,
-  { start, end, offset = 0 }: { readonly start: number; readonly end: number; readonly offset?: number },
+  { start, end, offset = 0, width = order.length }: CopiedRows,
 ): void {
   const size = order.length;
   for (let row = start; row < end; row++) {
-    const [from, to] = [row * size, offset + row * size];
-    for (let place = 0; place < size; place++) target[to + place] = source[from + order[place]!]!;
+    const [from, to] = [row * width, offset + row * size];
+    for (let place = 0; place < size; place++) target[to + place] = order[place]! < 0 ? 0 : source[from + order[place]!]!;
   }
 }
 
@@ -91,6 +109,7 @@ export function copyColumns(
  * The same rows with their columns in the order asked for, copied where that is another one. A data set without names is taken
  * as it is.
  *
+ * @param categories columns of texts: rows that have the column may lack some of its categories
  * @throws VaeError `"data"` unless the columns are the same set
  */
 export function alignColumns(
@@ -98,21 +117,27 @@ export function alignColumns(
   wanted: readonly string[] | undefined,
   operation: string,
   owner: string,
+  categories: DataNames["categories"] = {},
 ): Dataset | Promise<Dataset> {
   const { columns, name = "Dataset" } = dataset;
   if (wanted === undefined || columns === undefined) return dataset;
-  const order = columnOrder(columns, wanted, { operation, name, owner });
+  const present = Object.keys(categories).filter((column) => columns.some((full) => full.startsWith(`${column}=`)));
+  const optional = new Set(present.flatMap((column) => categories[column]!.map((text) => `${column}=${text}`)));
+  const order = columnOrder(columns, wanted, { operation, name, owner }, optional);
   return order === undefined ? dataset : reordered(dataset, order, wanted);
 }
 
 async function reordered(dataset: Dataset, order: Int32Array, columns: readonly string[]): Promise<Dataset> {
   const { data, rows } = dataset;
-  const target = isUint8Array(data) ? new Uint8Array(data.length) : new Float32Array(data.length);
+  const length = rows * order.length;
+  const target = isUint8Array(data) ? new Uint8Array(length) : new Float32Array(length);
+  const width = data.length / rows;
   const rowsPerTurn = Math.max(1, Math.floor(SLICE_LENGTH / order.length));
   for await (const { begin, end } of slices(rows, rowsPerTurn)) {
-    copyColumns(data, target, order, { start: begin, end });
+    copyColumns(data, target, order, { start: begin, end, width });
   }
-  return { ...dataset, data: target, columns, standardization: reorderedStatistics(dataset, order) };
+  const shape = order.length === width ? dataset.shape : [order.length];
+  return { ...dataset, data: target, shape, columns, standardization: reorderedStatistics(dataset, order) };
 }
 
 /** What was done to each column, in the new order of the columns. */
@@ -120,8 +145,8 @@ export function reorderedStatistics({ standardization }: Dataset, order: Int32Ar
   if (standardization === undefined) return undefined;
   const { mean, standardDeviation } = standardization;
   return {
-    mean: Float32Array.from(order, (place) => mean[place]!),
-    standardDeviation: Float32Array.from(order, (place) => standardDeviation[place]!),
+    mean: Float32Array.from(order, (place) => mean[place] ?? 0),
+    standardDeviation: Float32Array.from(order, (place) => standardDeviation[place] ?? 1),
   };
 }
 

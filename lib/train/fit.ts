@@ -147,7 +147,8 @@ export async function fitModel<E>(
   model.weights.check(operation);
   // Taken up before the first await, so that what is copied is copied now.
   const columns = model.names.columns ?? (isDataset(source) ? source.columns : undefined);
-  const validation = { source: validationSource!, operation: "fit validation", columns, ...limits, enough: undefined };
+  const categories = model.names.categories ?? (isDataset(source) ? source.categories : undefined);
+  const validation = { source: validationSource!, operation: "fit validation", columns, categories, ...limits, enough: undefined };
   const sources = ownTogether(model, [{ source, operation, ...limits }, ...(validationSource === undefined ? [] : [validation])]);
   return TrainingRun.during(
     model,

@@ -13,6 +13,7 @@ import { checkDataset, type DataSource, type Dataset, isDataset, takeRows, toDat
 import type { Field } from "../io/field.js";
 import { fieldsOf } from "../io/fields.js";
 import { alignColumns, type DataNames, MODEL_COLUMNS, withColumns } from "../io/names.js";
+import { freezePlain } from "../nn/index.js";
 import { dtypeOf } from "../runtime/feed.js";
 import { reserveMemory } from "../runtime/memory.js";
 import type { HostArray } from "../runtime/native.js";
@@ -23,6 +24,8 @@ import type { FieldSpec } from "./trainable.js";
 export interface OwnRowsOptions extends ReadLimits {
   /** The model's columns, where they are not known to the model yet. */
   readonly columns?: readonly string[] | undefined;
+  /** Its columns of texts, likewise. */
+  readonly categories?: DataNames["categories"];
 }
 
 /**
@@ -40,7 +43,7 @@ export function ownRows(
   { trainable, names, weights }: Trainee,
   source: DataSource,
   operation: string,
-  { columns = names.columns, stops = [], ...limits }: OwnRowsOptions = {},
+  { columns = names.columns, categories = names.categories, stops = [], ...limits }: OwnRowsOptions = {},
 ): Dataset | Promise<Dataset> {
   weights.check(operation);
   const input = trainable.fields.x!.shape;
@@ -58,7 +61,7 @@ export function ownRows(
   }
   // Before the shape is looked at: what a column too few or too many is called says more than a number.
   checkDataset(source, operation);
-  const aligned = alignColumns(source, columns, operation, MODEL_COLUMNS);
+  const aligned = alignColumns(source, columns, operation, MODEL_COLUMNS, categories);
   return isPromise(aligned) ? aligned.then(shaped) : shaped(aligned);
 }
 
@@ -86,10 +89,15 @@ export async function ownTogether(model: Trainee, requests: readonly RowRequest[
 }
 
 /** The names that a model has after it has learned from a data set: columns stay, classes that are new come behind those before. */
-export function namesAfter({ columns, labelNames }: DataNames, dataset: Dataset): DataNames {
+export function namesAfter({ columns, labelNames, categories }: DataNames, dataset: Dataset): DataNames {
   const classes = dataset.labelNames === undefined ? labelNames : [...new Set([...(labelNames ?? []), ...dataset.labelNames])];
   const owned = (list: readonly string[] | undefined) => (list === undefined ? undefined : Object.freeze([...list]));
-  return { columns: columns ?? owned(dataset.columns), labelNames: owned(classes) };
+  const texts = categories ?? (columns === undefined ? dataset.categories : undefined);
+  return {
+    columns: columns ?? owned(dataset.columns),
+    labelNames: owned(classes),
+    ...(texts === undefined ? {} : { categories: freezePlain(structuredClone(texts), "categories") as typeof texts }),
+  };
 }
 
 /** One field of some rows, as it goes to the device. */

@@ -127,7 +127,7 @@ export class TrainingRun {
       const warning = await unscaledWarning(model.trainable.fields.x!, dataset, operation);
       if (warning !== undefined) emitOnce(model, warning);
       run = new TrainingRun(model, options, dataset, warning === undefined ? [] : [warning]);
-      await run.#open(feed);
+      await run.#open(feed, model.state.step === 0 ? (model.trainable.fit?.(dataset) ?? {}) : {});
       model.state.bytes = isUint8Array(dataset.data) ? "scaled" : undefined;
       if (stopped !== undefined) throw stopped.reason;
       yield* body(run);
@@ -222,7 +222,7 @@ export class TrainingRun {
     }
   }
 
-  async #open({ rows, fields }: Feed): Promise<void> {
+  async #open({ rows, fields }: Feed, fitted: Readonly<Record<string, Float32Array>>): Promise<void> {
     const { weights, trainable } = this.#model;
     const { operation, threads, batchSize, shuffle, optimizer: given, grouping, transforms } = this.#options;
     if (threads !== undefined) await weights.useThreads(threads, operation);
@@ -239,6 +239,9 @@ export class TrainingRun {
     const request = weights.request(operation, "a smaller batchSize, fewer rows", `for a batchSize of ${batchSize}`);
     weights.reserve(plan, request)();
     await weights.ready(operation);
+    if (Object.keys(fitted).length > 0) {
+      await weights.write(new Map(Object.entries(fitted).map(([name, data]) => [name, { data }])), operation);
+    }
     const release = weights.reserve(plan, request);
     try {
       takeUp(this.#model, courses);

@@ -1,5 +1,6 @@
 // All that training and inference know of what they run: parameters in their places, the fields of its rows, and its terms.
 import { type DType, type Shape, sizeOf, type Tensor } from "../graph/index.js";
+import type { Dataset } from "../io/dataset.js";
 import { type NamedParameter, type Place, parametersIn, type Scope } from "../nn/index.js";
 
 /** One field of the rows that are trained on. */
@@ -42,6 +43,11 @@ export interface Trainable {
   readonly fields: Readonly<Record<string, FieldSpec>>;
   /** Scalars of one batch: `loss`, which is minimised, the losses of groups of parameters, and whatever else is to be recorded. */
   terms(batch: Batch, scope: Scope): Terms;
+  /**
+   * What is learned of the rows of the first training before its first step, by the names of parameters that are not trained: means
+   * and deviations of columns.
+   */
+  fit?(rows: Dataset): Readonly<Record<string, Float32Array>>;
 }
 
 /** All its parameters, in the order of their names' places. */

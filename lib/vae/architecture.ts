@@ -1,5 +1,6 @@
 // A configuration with every shape inferred and every parameter named.
 import { type Likelihood, likelihoods, rangeOf } from "../distributions/index.js";
+import { VaeError } from "../errors.js";
 import { greatest } from "../graph/extremes.js";
 import { type Shape, sizeOf, step } from "../graph/index.js";
 import { type Declared, type NamedParameter, type Place, parametersIn, placeOf, type Scope, type Stack } from "../nn/index.js";
@@ -7,6 +8,7 @@ import type { FieldSpec, Terms, Trainable } from "../train/trainable.js";
 import { type Condition, conditionKinds, conditionShape } from "./conditions.js";
 import { type VaeConfig, type WiredConfig, wiringOf } from "./config.js";
 import { type ObjectiveContext, objectives, termsOf } from "./objectives.js";
+import { type Preparation, preparations } from "./preparations.js";
 import { prepared } from "./prepare.js";
 import type { Trace } from "./trace.js";
 import { type Batch, generated, traceOf, type Wiring, wirings } from "./wiring.js";
@@ -27,17 +29,22 @@ export interface Architecture extends Trainable {
 export function architectureOf(config: VaeConfig | WiredConfig): Architecture {
   const wiring = wiringOf(config);
   const behaviour = wirings.of(wiring);
-  const { objective, conditions = {} } = config;
+  const { objective, conditions = {}, prepare } = config;
   const shapes: Readonly<Record<string, Shape>> = "wiring" in config ? config.fields : { x: config.input };
   const declared = behaviour.declare(wiring, shapes);
   const objectiveDeclared = objectives.of(objective).declare?.(objective, shapes);
-  const all: Declared =
-    objectiveDeclared === undefined ? declared : { ...declared, parts: { ...declared.parts, objective: objectiveDeclared } };
+  const parts = {
+    ...(objectiveDeclared === undefined ? {} : { objective: objectiveDeclared }),
+    ...(prepare === undefined ? {} : { prepare: { parameters: preparations.of(prepare).statistics(prepare, shapes.x!) } }),
+  };
+  const all: Declared = Object.keys(parts).length === 0 ? declared : { ...declared, parts: { ...declared.parts, ...parts } };
   const conditionShapes = Object.fromEntries(Object.entries(conditions).map(([name, condition]) => [name, conditionShape(condition)]));
   const place = placeOf("", all, wiring.kind === "flat" ? "model" : `wiring ${wiring.kind}`, conditionShapes);
   const observed = behaviour.observations(wiring, shapes);
   const fields: Record<string, FieldSpec> = {};
-  for (const [name, shape] of Object.entries(shapes)) fields[name] = observedField(shape, observed[name]);
+  for (const [name, shape] of Object.entries(shapes)) {
+    fields[name] = observedField(shape, observed[name], name === "x" ? prepare : undefined);
+  }
   for (const [name, condition] of Object.entries(conditions)) {
     const { dtype, ...field } = conditionKinds.of(condition).field(condition);
     fields[name] = { ...field, dtypes: [dtype] };
@@ -52,12 +59,26 @@ export function architectureOf(config: VaeConfig | WiredConfig): Architecture {
     parameters: parametersIn(place),
     size: sizeOf(shapes.x!),
     terms: (batch, scope) => termsIn(architecture, batch, scope),
+    ...(prepare === undefined
+      ? {}
+      : {
+          fit: (rows) =>
+            Object.fromEntries(
+              Object.entries(preparations.of(prepare).fit(prepare, rows)).map(([name, values]) => [`prepare.${name}`, values]),
+            ),
+        }),
   };
   return architecture;
 }
 
-function observedField(shape: Shape, likelihood: Likelihood | undefined): FieldSpec {
+function observedField(shape: Shape, likelihood: Likelihood | undefined, preparation: Preparation | undefined): FieldSpec {
   if (likelihood === undefined) return { shape, dtypes: ["float32", "uint8", "int32"] };
+  if (preparation !== undefined) {
+    const range = rangeOf(likelihood);
+    if (range === undefined) return { shape, dtypes: ["float32", "uint8"] };
+    const problem = `rows prepared by ${preparation.kind} have any values, and the likelihood ${likelihood.kind} takes those in [${range.low}, ${range.high}]`;
+    throw new VaeError({ code: "architecture", operation: "prepare", problem, hint: "use a gaussian likelihood, or leave prepare out" });
+  }
   const unitScale = likelihoods.of(likelihood).unitScale === true;
   return { shape, dtypes: ["float32", "uint8", "int32"], range: () => rangeOf(likelihood), ...(unitScale ? { unitScale } : {}) };
 }

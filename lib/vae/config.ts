@@ -5,6 +5,7 @@ import { Fields, freezePlain, type Layer } from "../nn/index.js";
 import { type Condition, readConditions } from "./conditions.js";
 import { readFlat } from "./flat.js";
 import { type Objective, objectives } from "./objectives.js";
+import { type Preparation, preparations } from "./preparations.js";
 import { type Wiring, wirings } from "./wiring.js";
 
 /** A kind's name, with the built-in ones suggested by editors. */
@@ -22,6 +23,11 @@ export interface ModelOptions {
    * Every verb that takes rows takes these fields with them; `decode` and `sample` take them as `given`.
    */
   readonly conditions?: Readonly<Record<string, Condition>>;
+  /**
+   * How rows of x are brought into the units that the model works in: {@link standardize}. Default: not at all. What it learns of the
+   * training rows is saved with the model, applied in every method that takes rows, and inverted in those that give some.
+   */
+  readonly prepare?: KindName<"standardize"> | Preparation;
 }
 
 /** What a model with one latent, an encoder and a decoder is made of. Every part is plain data; a part without options may be given by its kind's name. */
@@ -58,6 +64,7 @@ export interface VaeConfig {
   readonly prior: Prior;
   readonly likelihood: Likelihood;
   readonly conditions?: Readonly<Record<string, Condition>>;
+  readonly prepare?: Preparation;
   readonly objective: Objective;
   readonly seed: number;
 }
@@ -67,6 +74,7 @@ export interface WiredConfig {
   readonly wiring: Wiring;
   readonly fields: Readonly<Record<string, Shape>>;
   readonly conditions?: Readonly<Record<string, Condition>>;
+  readonly prepare?: Preparation;
   readonly objective: Objective;
   readonly seed: number;
 }
@@ -81,6 +89,7 @@ export const configOptions = [
   "prior",
   "likelihood",
   "conditions",
+  "prepare",
   "objective",
   "seed",
   "wiring",
@@ -97,11 +106,17 @@ export function parseConfig(options: unknown, operation: string): VaeConfig | Wi
   const wired = fields.raw("wiring") !== undefined;
   const config = {
     ...(wired ? readWired(fields) : readFlat(fields)),
+    ...readPreparation(fields),
     objective: objectives.parse(fields.given("objective", "elbo"), `${operation} objective`),
     seed: fields.number("seed", { minimum: 0, maximum: Number.MAX_SAFE_INTEGER, integer: true }, 1),
   };
   fields.finish();
   return freezePlain(config, operation) as VaeConfig | WiredConfig;
+}
+
+function readPreparation(fields: Fields): { readonly prepare?: Preparation } {
+  const given = fields.raw("prepare");
+  return given === undefined ? {} : { prepare: preparations.parse(given, `${fields.operation} prepare`) };
 }
 
 function readWired(fields: Fields): Omit<WiredConfig, "objective" | "seed"> {

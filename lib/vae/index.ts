@@ -23,6 +23,7 @@ export {
   type ObjectiveContext,
   type ObjectiveTerms,
 } from "./objectives.js";
+export { type Preparation, type StandardizeOptions, standardize } from "./preparations.js";
 export { type AnyImagePresetOptions, type ImagePresetOptions, type PresetOptions, presets, type TablePresetOptions } from "./presets.js";
 export {
   importanceLogWeights,

@@ -4,6 +4,7 @@ import { cast, multiply, reshape, sizeOf, type Tensor } from "../graph/index.js"
 import type { NoiseSource, Scope } from "../nn/index.js";
 import type { Architecture } from "./architecture.js";
 import { conditionKinds } from "./conditions.js";
+import { preparations } from "./preparations.js";
 import type { Batch } from "./wiring.js";
 
 /** A batch in a model's scope. */
@@ -26,19 +27,28 @@ export function prepared(architecture: Architecture, stored: Batch, scope: Scope
   for (const [name, tensor] of Object.entries(stored)) {
     const condition = conditions[name];
     if (condition !== undefined) encoded[name] = conditionKinds.of(condition).encode(condition, tensor);
-    else if (Object.hasOwn(fields, name)) batch[name] = observed(architecture, name, tensor, noise?.within(name));
+    else if (Object.hasOwn(fields, name)) batch[name] = observed(architecture, name, tensor, scope, noise?.within(name));
   }
   return { batch, scope: scope.with({ conditions: encoded }) };
 }
 
-function observed({ likelihoods: all, fields }: Architecture, name: string, stored: Tensor, noise: NoiseSource | undefined): Tensor {
+function observed(architecture: Architecture, name: string, stored: Tensor, scope: Scope, noise: NoiseSource | undefined): Tensor {
+  const { likelihoods: all, fields, config } = architecture;
   const size = sizeOf(fields[name]!.shape);
   const rows = stored.shape.length === 2 && stored.shape[1] === size ? stored : reshape(stored, [stored.shape[0]!, size]);
   if (rows.dtype === "int32") return rows; // tokens and categories: numbers that stand for something
-  const scaled = rows.dtype === "uint8" ? multiply(cast(rows), 1 / 255) : rows;
+  const own = rows.dtype === "uint8" ? multiply(cast(rows), 1 / 255) : rows;
+  const { prepare } = config;
+  const scaled =
+    prepare === undefined || name !== "x" ? own : preparations.of(prepare).apply(prepare, own, scope.part("prepare").parameters);
   const likelihood = all[name];
   const behaviour = likelihood === undefined ? undefined : likelihoods.of(likelihood);
   if (behaviour?.prepare === undefined) return scaled;
   const asked = { family: "likelihood", part: likelihood!.kind, method: "prepare" };
   return tensorOf(asked, behaviour.prepare(likelihood!, scaled, noise), scaled.shape);
+}
+
+/** What a model gives for x, in the units of its rows. */
+export function restored({ config: { prepare } }: Architecture, x: Tensor, scope: Scope): Tensor {
+  return prepare === undefined ? x : preparations.of(prepare).invert(prepare, x, scope.part("prepare").parameters);
 }

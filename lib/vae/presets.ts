@@ -5,6 +5,7 @@ import { isRecord, noMore, notOptions } from "../graph/arguments.js";
 import { type Shape, sizeOf } from "../graph/index.js";
 import { type Activation, activations, conv2d, convTranspose2d, dense, Fields, reshape } from "../nn/index.js";
 import type { VaeOptions } from "./config.js";
+import { standardize } from "./preparations.js";
 
 /** What every preset takes. */
 export interface PresetOptions {
@@ -119,7 +120,7 @@ export const presets = Object.freeze({
 
   /**
    * Rows of a table: dense layers, and a Gaussian likelihood with one learned standard deviation. 4 latent dimensions by
-   * default. Columns should be standardized: `datasets.csv(…, { standardize: true })`.
+   * default. The model standardizes the columns itself ({@link standardize}).
    */
   table(options: TablePresetOptions, ...surplus: never[]): VaeOptions {
     checkCall(options, surplus, "table({ columns: 8 })");
@@ -129,7 +130,14 @@ export const presets = Object.freeze({
     const hidden = unitsOf(fields, "hidden", [64, 32]);
     fields.finish();
     const layers = hidden.map((units) => dense(units, { activation }));
-    return { input: [columns], latent, encoder: layers, decoder: layers.toReversed(), likelihood: gaussian({ scale: "learned" }) };
+    return {
+      input: [columns],
+      latent,
+      encoder: layers,
+      decoder: layers.toReversed(),
+      likelihood: gaussian({ scale: "learned" }),
+      prepare: standardize(),
+    };
   },
 });
 

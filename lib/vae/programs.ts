@@ -5,7 +5,7 @@ import { concatenate, input, reshape, type Shape, sizeOf, slice, type Tensor } f
 import { type NoiseSource, NoNoise, Pass, RowNoise, ScaledNoise, type Scope } from "../nn/index.js";
 import type { Program } from "../train/program.js";
 import type { Architecture } from "./architecture.js";
-import { prepared } from "./prepare.js";
+import { prepared, restored } from "./prepare.js";
 import { importanceLogWeights, klContributions, logLikelihood, type Trace } from "./trace.js";
 import { type Batch, generated, traceOf } from "./wiring.js";
 
@@ -68,9 +68,9 @@ export function latentSize(architecture: Architecture): number {
   return latentsOf(architecture).reduce((total, { size }) => total + size, 0);
 }
 
-/** E[x|z] of an observation. */
-function meanOf(distribution: Distribution | undefined): Tensor {
-  if (distribution?.mean !== undefined) return distribution.mean;
+/** E[x|z], in the units of the rows. */
+function meanOf(architecture: Architecture, distribution: Distribution | undefined, scope: Scope): Tensor {
+  if (distribution?.mean !== undefined) return restored(architecture, distribution.mean, scope);
   const problem = distribution === undefined ? "the model generates no x" : `the family ${distribution.family} has no mean`;
   throw new VaeError({ code: "architecture", operation: "decode", problem, expected: "a likelihood of x whose distribution has a mean" });
 }
@@ -98,7 +98,7 @@ export function reconstructProgram(architecture: Architecture): Program {
     name: "reconstruct",
     draws: withoutNoise,
     inputs: rowInputs(architecture),
-    build: (inputs, scope) => ({ mean: meanOf(traced(architecture, inputs, scope).observations.x?.distribution) }),
+    build: (inputs, scope) => ({ mean: meanOf(architecture, traced(architecture, inputs, scope).observations.x?.distribution, scope) }),
   };
 }
 
@@ -118,7 +118,7 @@ export function decodeProgram(architecture: Architecture): Program {
         start += size;
         return [name, part] as const;
       });
-      return { mean: meanOf(generated(architecture.wiring, Object.fromEntries(latents), rows, scope).x) };
+      return { mean: meanOf(architecture, generated(architecture.wiring, Object.fromEntries(latents), rows, scope).x, scope) };
     },
   };
 }
@@ -132,7 +132,7 @@ export function sampleProgram(architecture: Architecture): Program {
     draws: (noise, { temperature }) => new ScaledNoise(noise, temperature!),
     build: (inputs, root, rows) => {
       const { scope } = prepared(architecture, inputs, root);
-      return { mean: meanOf(generated(architecture.wiring, {}, rows, scope).x) };
+      return { mean: meanOf(architecture, generated(architecture.wiring, {}, rows, scope).x, scope) };
     },
   };
 }

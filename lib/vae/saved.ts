@@ -3,10 +3,9 @@ import { stat } from "node:fs/promises";
 import { VaeError } from "../errors.js";
 import { isRecord } from "../graph/arguments.js";
 import { withMemoryErrors } from "../graph/bytes.js";
-import { type Checkpoint, type JsonValue, loadCheckpoint, saveCheckpoint } from "../io/checkpoint.js";
+import { type JsonValue, type LoadedCheckpoint, loadCheckpoint, saveCheckpoint } from "../io/checkpoint.js";
 import { shownPath, sourceOf } from "../io/files.js";
 import { checkNames, type DataNames } from "../io/names.js";
-import { type Preparation, parsePreparation } from "../io/preparation.js";
 import type { StoredTensor } from "../io/safetensors.js";
 import { Fields, parseOptimizer, slotNames } from "../nn/index.js";
 import { checkMemory } from "../runtime/memory.js";
@@ -16,15 +15,16 @@ import { type NamedArray, slotState } from "../train/weights.js";
 import { type Architecture, architectureOf } from "./architecture.js";
 import { parseConfig, type VaeConfig, type WiredConfig } from "./config.js";
 import type { Inference } from "./infer.js";
+import { migrateDescription, migrateNames } from "./migration.js";
 
 /**
  * Writes a model to a file.
  *
  * @throws VaeError `"file"`, or `"data"` for weights that are not finite
  */
-export async function saveModel(path: string | URL, model: Inference, preparation: Preparation | undefined): Promise<void> {
+export async function saveModel(path: string | URL, model: Inference): Promise<void> {
   const { trainable: architecture, weights, state, names } = model;
-  const { columns, labelNames } = names;
+  const { columns, labelNames, categories } = names;
   // A training may take up another optimizer meanwhile: the one saved is that of the slots there are when the reads are queued.
   let { optimizer, optimizerStart, scheduleStart, slots } = state;
   const tensors = await weights.read(() => {
@@ -42,8 +42,7 @@ export async function saveModel(path: string | URL, model: Inference, preparatio
       ...(slots === undefined ? {} : { slots }),
       bytes: state.bytes,
     }),
-    ...(columns === undefined && labelNames === undefined ? {} : { data: json({ columns, labelNames }) }),
-    ...(preparation === undefined ? {} : { preparation: json(preparation) }),
+    ...(columns === undefined && labelNames === undefined ? {} : { data: json({ columns, labelNames, categories }) }),
     tensors: new Map([...tensors].map(([name, { data, shape }]) => [name, { dtype: "float32" as const, data, shape }])),
   });
 }
@@ -53,7 +52,6 @@ export interface SavedModel {
   readonly architecture: Architecture;
   readonly state: TrainingState;
   readonly names: DataNames;
-  readonly preparation: Preparation | undefined;
   /** Weights and optimizer slots, by name. */
   readonly tensors: ReadonlyMap<string, NamedArray>;
 }
@@ -73,10 +71,11 @@ export async function readModel(path: string | URL): Promise<SavedModel> {
   );
   const needs = { "of the file": bytes, "of weights and optimizer state": bytes };
   checkMemory(operation, needs, "free memory, or load it on a machine with more");
-  const checkpoint = await withMemoryErrors(operation, "load a smaller model", () => loadCheckpoint(path));
-  const described = readDescription(shown, checkpoint);
+  const loaded = await withMemoryErrors(operation, "load a smaller model", () => loadCheckpoint(path));
+  const { version } = loaded;
+  const { checkpoint, ...described } = readDescription(shown, loaded);
   const { architecture, state } = described;
-  const stored = checkpoint.version === 1 ? migrated(architecture, checkpoint.tensors) : checkpoint.tensors;
+  const stored = version === 1 ? migrateNames(architecture.parameters, checkpoint.tensors) : checkpoint.tensors;
   // Before anything of the declared size is allocated: a small file may declare weights of any size.
   checkParameters([...architecture.parameters, ...slotsIn(architecture, state, stored)], stored, operation);
   const tensors = new Map([...stored].map(([name, tensor]) => [name, { data: floatsOf(operation, name, tensor), shape: tensor.shape }]));
@@ -98,30 +97,17 @@ function slotsIn({ parameters }: Architecture, { optimizer, slots = {} }: Traini
   });
 }
 
-/**
- * The tensors of a file of version 1 under their names of today: layers within `sequential` and `residual` had no `layers.` before
- * their places.
- */
-function migrated<T>({ parameters }: Architecture, stored: ReadonlyMap<string, T>): ReadonlyMap<string, T> {
-  const names = new Map(parameters.map(({ name }) => [name.replace(/\.layers(?=\.)/g, ""), name]));
-  return new Map(
-    [...stored].map(([name, tensor]) => {
-      const [parameter, slot] = name.split("/") as [string, string?];
-      const renamed = names.get(parameter) ?? parameter;
-      return [slot === undefined ? renamed : slotState(renamed, slot), tensor];
-    }),
-  );
-}
-
 /** What a checkpoint says of its model; whatever is wrong there is wrong with the file. */
-function readDescription(path: string, { config, training, data, preparation }: Required<Checkpoint>) {
+function readDescription(path: string, loaded: LoadedCheckpoint) {
   try {
+    const checkpoint = migrateDescription(loaded);
+    const { config, training, data } = checkpoint;
     const architecture = architectureOf(parseConfig(config, "config"));
     return {
+      checkpoint,
       architecture,
       state: readState(training),
       names: readNames(data, architecture),
-      preparation: preparation === null ? undefined : parsePreparation(preparation, architecture.size, "preparation"),
     };
   } catch (cause) {
     if (!(cause instanceof VaeError)) throw cause;
@@ -179,14 +165,18 @@ function readSlots(fields: Fields, step: number): { readonly slots?: Readonly<Re
 function readNames(data: JsonValue, { size }: Architecture): DataNames {
   const operation = "data";
   const fields = new Fields(operation, data ?? {});
-  const names = { columns: fields.raw("columns"), labelNames: fields.raw("labelNames") };
+  const names = { columns: fields.raw("columns"), labelNames: fields.raw("labelNames"), categories: fields.raw("categories") };
   fields.finish();
+  const { categories } = names;
+  if (categories !== undefined && !isRecord(categories)) throw fields.wrong("categories", "names by column");
+  for (const [column, texts] of Object.entries(categories ?? {})) checkNames(operation, texts, `the categories of ${column}`);
+  if (categories === undefined) delete names.categories;
   checkNames(operation, names.columns, "names of the values of a row", size);
   checkNames(operation, names.labelNames, "names of the classes");
   return names as DataNames;
 }
 
 /** Plain data as JSON values; saving checks the numbers. */
-function json(value: VaeConfig | WiredConfig | TrainingState | DataNames | Preparation): JsonValue {
+function json(value: VaeConfig | WiredConfig | TrainingState | DataNames): JsonValue {
   return JSON.parse(JSON.stringify(value)) as JsonValue;
 }
