@@ -2,7 +2,8 @@ import { encodePlan } from "../compile/encode.js";
 import { compile, compileInTurns, type SessionGraph } from "../compile/index.js";
 import { checkPlanSize } from "../compile/limits.js";
 import type { Plan } from "../compile/plan.js";
-import { VaeError } from "../errors.js";
+import { describe, VaeError } from "../errors.js";
+import { checkOptions } from "../graph/arguments.js";
 import type { MemoryNeeds } from "../graph/bytes.js";
 import { checkShape, type DType, type Shape, sameShape, showShape, sizeOf, type Tensor } from "../graph/tensor.js";
 import { checkArray, hostArray } from "./feed.js";
@@ -66,7 +67,16 @@ const PASSED = "of copies that go in and out";
 const BYTES = { float32: 4, int32: 4, uint8: 1 } as const satisfies Record<DType, number>;
 
 /** Copied at once while the event loop waits about a millisecond; more goes in pieces. */
-const WRITE_BYTES = 4 << 20;
+export const WRITE_BYTES = 4 << 20;
+
+/** Where {@link Resident.write} writes. */
+export interface WriteOptions {
+  /**
+   * The element that the first one of the data goes to. As many elements are written as the data have, and the others stay;
+   * without an offset the data are the whole content.
+   */
+  readonly offset?: number;
+}
 
 /** How long compiling may hold the event loop at a time. */
 const TURN_MILLISECONDS = 4;
@@ -97,28 +107,29 @@ export class Resident implements Disposable {
   }
 
   /**
-   * Overwrites the content, behind everything queued on the device.
+   * Overwrites the content, or the part of it behind an offset, once everything queued on the device before is done.
    *
-   * Up to 4 MiB are copied before the promise is returned. More goes in pieces between turns of the event loop: leave the
-   * array alone, and queue nothing that reads the resident, until the promise resolves.
+   * Up to 4 MiB are copied and queued before the promise is returned. More goes in pieces between turns of the event loop:
+   * leave the array alone, and queue nothing that reads the resident, until the promise resolves.
    *
-   * @param data the typed array of the resident's dtype: all elements, or with `offset` as many as there are behind it
-   * @param offset the element at which to begin; default: at the start, with all elements
-   * @throws `VaeError` `"dtype"`, `"shape"`, `"argument"`; `"detached"` when the buffer is transferred or resized before its
-   *   content is copied (a part may have been written then); `"disposed"`
+   * @param data a typed array of the resident's dtype: all elements, or with an offset as many as fit behind it
+   * @throws `VaeError` `"dtype"`, `"shape"` for data that do not fit, `"argument"` for options; `"detached"` when the buffer is
+   *   transferred or resized before its content is copied (a part may have been written then); `"disposed"`
    */
-  async write(data: HostArray, offset?: number): Promise<void> {
+  async write(data: HostArray, options: WriteOptions = {}): Promise<void> {
     const operation = `write "${this.name}"`;
     const what = "data";
     const elements = sizeOf(this.shape);
     this.#check(operation);
+    const { offset } = checkOptions(operation, options, ["offset"]);
     checkArray(operation, what, data, this.dtype, offset === undefined ? elements : undefined);
-    const begin = offset ?? 0;
-    if (!Number.isSafeInteger(begin) || begin < 0 || begin + data.length > elements) {
-      const received = `${data.length} at ${begin}`;
-      throw new VaeError({ code: "shape", operation, expected: `elements within the ${elements} of the resident`, received });
-    }
+    const begin = offset === undefined ? 0 : checkOffset(operation, offset);
     const { length } = data;
+    if (begin + length > elements) {
+      const room = Math.max(0, elements - begin);
+      const expected = `at most ${room} element${room === 1 ? "" : "s"} from offset ${begin} on, in a resident of ${elements}`;
+      throw new VaeError({ code: "shape", operation, expected, received: String(length) });
+    }
     const piece = WRITE_BYTES / data.BYTES_PER_ELEMENT;
     for (let at = 0; at < length; at += piece) {
       this.#check(operation);
@@ -389,6 +400,12 @@ export class Device implements Disposable {
   #check(operation: string): void {
     if (this.#disposed) throw new VaeError({ code: "disposed", operation, problem: "the device was disposed" });
   }
+}
+
+function checkOffset(operation: string, offset: unknown): number {
+  if (Number.isSafeInteger(offset) && (offset as number) >= 0) return offset as number;
+  const expected = "offset to be a whole number of at least 0";
+  throw new VaeError({ code: "argument", operation, expected, received: describe(offset) });
 }
 
 /** Bytes of the copies that a run makes: of its inputs once, of its outputs twice. */

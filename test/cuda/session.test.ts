@@ -238,7 +238,7 @@ describe.skipIf(absent !== undefined)("memory", () => {
     expect((await target.read()).every((byte) => byte === 0)).toBe(true);
     const data = Uint8Array.from({ length: 5 * MEBIBYTE + 3 }, (_, i) => i % 251);
     await target.write(data);
-    await target.write(Uint8Array.of(9, 9), 7);
+    await target.write(Uint8Array.of(9, 9), { offset: 7 });
     data.set([9, 9], 7);
     expect(Buffer.compare(Buffer.from((await target.read()) as Uint8Array), Buffer.from(data))).toBe(0);
   });

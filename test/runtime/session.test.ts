@@ -61,9 +61,9 @@ describe("what is handed over", () => {
     const target = device.resident("weight", [4], "float32");
     expect(await codeOf(target.write(gone))).toBe("detached");
     expect(await codeOf(target.write(new Float32Array(3)))).toBe("shape");
-    expect(await codeOf(target.write(new Float32Array(3), 2))).toBe("shape");
+    expect(await codeOf(target.write(new Float32Array(3), { offset: 2 }))).toBe("shape");
     expect(await codeOf(target.write(new Uint8Array(4)))).toBe("dtype");
-    await target.write(Float32Array.of(7, 8), 2);
+    await target.write(Float32Array.of(7, 8), { offset: 2 });
     expect([...(await target.read())]).toEqual([0, 0, 7, 8]);
   });
 
