@@ -40,31 +40,61 @@ export async function readBatches(
   limits: ReadLimits,
 ): Promise<void> {
   const { enough = Number.POSITIVE_INFINITY, stops = [] } = limits;
-  const { operation } = collector;
-  const arriving = open(source, operation);
-  using stop = new Stop(stops);
-  using _ = new Lock(arriving.owner, operation);
-  let ended = false;
+  using arrival = new Arrival(source, collector.operation, stops);
   let turn = performance.now();
-  try {
-    while (collector.rows < enough) {
-      stop.throwIfStopped();
-      const promised = arriving.next();
-      const result = isPromise(promised) ? await stop.during(promised) : promised;
-      const { done, value } = resultOf(result, operation);
-      if (done === true) {
-        ended = true;
-        collector.end();
-        return;
-      }
-      collector.add(value);
-      if (performance.now() - turn < MILLISECONDS_PER_TURN) continue;
-      // Promises that resolve at once leave no turn to timers either.
-      await setImmediate();
-      turn = performance.now();
+  while (collector.rows < enough) {
+    const promised = arrival.next();
+    const { done, value } = isPromise(promised) ? await promised : promised;
+    if (done === true) {
+      collector.end();
+      return;
     }
-  } finally {
-    if (!ended) arriving.close();
+    collector.add(value);
+    if (performance.now() - turn < MILLISECONDS_PER_TURN) continue;
+    // Promises that resolve at once leave no turn to timers either.
+    await setImmediate();
+    turn = performance.now();
+  }
+}
+
+/** A source that is being read, batch by batch. To be disposed of, whatever ended the reading: that closes the source. */
+export class Arrival implements Disposable {
+  readonly #operation: string;
+  readonly #arriving: Arriving;
+  readonly #lock: Lock;
+  readonly #stop: Stop;
+  #ended = false;
+
+  /**
+   * @param stops an abort of any of them rejects the batch that is awaited, and all later ones, with its reason
+   * @throws VaeError `"argument"` for what is no iterable, and for a source that is being read already
+   */
+  constructor(source: Iterable<unknown> | AsyncIterable<unknown>, operation: string, stops: readonly AbortSignal[] = []) {
+    this.#operation = operation;
+    const { owner, ...arriving } = open(source, operation);
+    this.#lock = new Lock(owner, operation);
+    this.#arriving = arriving;
+    this.#stop = new Stop(stops);
+  }
+
+  /** The next batch, as a promise only where the source gives one. What the source throws is passed on as it is. */
+  next(): IteratorResult<unknown> | Promise<IteratorResult<unknown>> {
+    this.#stop.throwIfStopped();
+    const promised = this.#arriving.next();
+    return isPromise(promised) ? this.#stop.during(promised).then((result) => this.#noted(result)) : this.#noted(promised);
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#ended) this.#arriving.close();
+    this.#ended = true;
+    this.#stop[Symbol.dispose]();
+    this.#lock[Symbol.dispose]();
+  }
+
+  #noted(result: unknown): IteratorResult<unknown> {
+    const { done, value } = resultOf(result, this.#operation);
+    this.#ended ||= done === true;
+    return { done: done === true, value };
   }
 }
 

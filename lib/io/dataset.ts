@@ -4,8 +4,9 @@ import { checkAttached, isRecord } from "../graph/arguments.js";
 import { isArray, isFloat32Array, isInt32Array, isReadable, isUint8Array, typedArrayName } from "../graph/kinds.js";
 import { checkShape, type Shape, sameShape, shapeInstead, showShape, sizeOf } from "../graph/tensor.js";
 import { isArriving, isAsyncIterable, isIterable, type ReadLimits, readBatches, readBatchesAtOnce } from "./arrival.js";
+import { type Batch, countRows } from "./batch-parts.js";
 import { type BytesMeaning, withRawAsFloats } from "./bytes.js";
-import { type Batch, countRows, noRows, RowCollector } from "./collect.js";
+import { noRows, RowCollector } from "./collect.js";
 import { checkFieldTable, type Field, readFieldTable } from "./field.js";
 import { ownedValues } from "./field-array.js";
 import { type FieldRecord, partsOf } from "./field-record.js";
@@ -13,7 +14,7 @@ import { addField } from "./field-values.js";
 import { isDataset, isFieldRecord } from "./forms.js";
 import { checkNames } from "./names.js";
 
-export type { Batch } from "./collect.js";
+export type { Batch } from "./batch-parts.js";
 export { isDataset } from "./forms.js";
 
 /** Rows in memory: what every loader of `datasets` returns and every verb of a model takes. */

@@ -1,7 +1,7 @@
 // Rows as a record of arrays by field name: { x: images, label: labels }.
 import { describe, VaeError } from "../errors.js";
 import { isArray, isFloat32Array, isUint8Array } from "../graph/kinds.js";
-import type { Batch } from "./collect.js";
+import type { Batch } from "./batch-parts.js";
 import type { FieldValues } from "./field-values.js";
 
 /**

@@ -2,8 +2,8 @@ import { describe, VaeError } from "../errors.js";
 import { checkAttached, Fields, isCallback, noMore } from "../graph/arguments.js";
 import { isArray, isFloat32Array, isUint8Array } from "../graph/kinds.js";
 import { showShape, sizeOf } from "../graph/tensor.js";
+import { countRows } from "./batch-parts.js";
 import { checkFinite } from "./check.js";
-import { countRows } from "./collect.js";
 import { checkDataset, type Dataset, isDataset } from "./dataset.js";
 import { checkNames, columnOrder, copyColumns } from "./names.js";
 
