@@ -119,14 +119,15 @@ async function readValues<D extends DType>(
 /** Elements are decoded in about a hundredth of a second. */
 const MOST_AT_ONCE = 1 << 20;
 
-function outOfRange(cause: ElementRangeError, shape: Shape, source: Source) {
+/** The error of a value that does not fit. `firstRow` is the number of the first row, where the elements are a part of others. */
+export function outOfRange(cause: ElementRangeError, shape: Shape, source: Source, firstRow = 0) {
   const { index, value } = cause;
   const received = String(value);
   if (cause.dtype === "int32") {
     return fileError(source, `element ${index} is not a label`, { expected: "whole numbers that fit an int32", received, cause });
   }
   const size = sizeOf(shape.slice(1));
-  const place = `row ${Math.floor(index / size)}, column ${index % size}`;
+  const place = `row ${firstRow + Math.floor(index / size)}, column ${index % size}`;
   const expected = "values that float32 can hold, up to 3.4e38";
   return fileError(source, `${place} is out of range`, { expected, received, hint: "scale the values before they are saved", cause });
 }

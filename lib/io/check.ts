@@ -15,18 +15,23 @@ const FINITE: ValueRange = { low: -3.4028234663852886e38, high: 3.40282346638528
 
 /**
  * Throws `"data"` with row, column and value at the first NaN or infinity. Bytes always pass.
+ *
+ * @param firstRow what the first row is called, where the rows are a part of others
  */
-export function checkFinite(dataset: Dataset, operation: string): void {
-  if (isFloat32Array(dataset.data)) refuse(dataset, firstOutside(dataset.data, 0, dataset.data.length, FINITE), undefined, operation);
+export function checkFinite(dataset: Dataset, operation: string, firstRow = 0): void {
+  if (!isFloat32Array(dataset.data)) return;
+  refuse(dataset, firstOutside(dataset.data, 0, dataset.data.length, FINITE), undefined, operation, firstRow);
 }
 
 /**
  * Throws `"data"` with row, column and value at the first value that is NaN or outside the range. Bytes stand for
  * value / 255 and are compared as such.
+ *
+ * @param firstRow what the first row is called, where the rows are a part of others
  */
-export function checkRange(dataset: Dataset, range: ValueRange, operation: string): void {
+export function checkRange(dataset: Dataset, range: ValueRange, operation: string, firstRow = 0): void {
   if (alwaysInside(dataset, range)) return;
-  refuse(dataset, firstOutside(dataset.data, 0, dataset.data.length, stored(dataset, range)), range, operation);
+  refuse(dataset, firstOutside(dataset.data, 0, dataset.data.length, stored(dataset, range)), range, operation, firstRow);
 }
 
 /**
@@ -88,10 +93,10 @@ function alwaysInside({ data }: Dataset, { low, high }: ValueRange): boolean {
   return isUint8Array(data) && low <= 0 && high >= 1;
 }
 
-function refuse(dataset: Dataset, index: number, range: ValueRange | undefined, operation: string): void {
+function refuse(dataset: Dataset, index: number, range: ValueRange | undefined, operation: string, firstRow = 0): void {
   if (index < 0) return;
   const size = dataset.data.length / dataset.rows;
-  const row = Math.floor(index / size);
+  const row = firstRow + Math.floor(index / size);
   const column = index % size;
   const name = dataset.columns?.[column];
   const stored = dataset.data[index]!;

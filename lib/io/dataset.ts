@@ -259,20 +259,24 @@ function fromRecord(source: FieldRecord, shape: Shape, operation: string): Datas
 function fromDataset(source: Dataset, shape: Shape, operation: string): Dataset {
   checkDataset(source, operation);
   const { rows, name = UNNAMED } = source;
-  const compact = (dimensions: Shape) => dimensions.filter((dimension) => dimension !== 1).join();
-  const flat = source.shape.length === 1 || shape.length === 1;
-  if (sizeOf(source.shape) !== sizeOf(shape) || !(flat || compact(source.shape) === compact(shape))) {
-    throw new VaeError({
-      code: "shape",
-      operation,
-      problem: `the rows of ${name} have another shape`,
-      expected: `rows of shape ${showShape(shape)}`,
-      received: showShape(source.shape),
-      hint: "make the model's input the shape of the rows; images are [height, width, channels]",
-    });
-  }
+  checkRowShape(source.shape, shape, operation, name);
   if (rows === 0) throw noRows(operation);
   return withRawAsFloats(source.name === name && sameShape(source.shape, shape) ? source : { ...source, name, shape });
+}
+
+/** Throws `"shape"` unless rows of a shape hold the same values in the same order as rows of another. */
+export function checkRowShape(given: Shape, wanted: Shape, operation: string, name: string): void {
+  const compact = (dimensions: Shape) => dimensions.filter((dimension) => dimension !== 1).join();
+  const flat = given.length === 1 || wanted.length === 1;
+  if (sizeOf(given) === sizeOf(wanted) && (flat || compact(given) === compact(wanted))) return;
+  throw new VaeError({
+    code: "shape",
+    operation,
+    problem: `the rows of ${name} have another shape`,
+    expected: `rows of shape ${showShape(wanted)}`,
+    received: showShape(given),
+    hint: "make the model's input the shape of the rows; images are [height, width, channels]",
+  });
 }
 
 function notASource(source: unknown, operation: string): VaeError {

@@ -10,6 +10,7 @@ import { mnist } from "./mnist.js";
 import { npy } from "./npy.js";
 import { npz } from "./npz.js";
 import { records } from "./records.js";
+import { stream } from "./stream-files.js";
 
 /** What rows are taken with. */
 export interface FromOptions {
@@ -61,7 +62,7 @@ function from(source: DataSource, shape: Shape, options: FromOptions = {}, ...su
 
 /**
  * Loaders, one per format. Every one gives a {@link Dataset} in memory and reports a bad file with its name, the offset, line
- * or row, what was expected there and what was found.
+ * or row, what was expected there and what was found. `datasets.stream` gives rows that a training reads from files as it goes.
  *
  * @example
  * ```ts
@@ -70,4 +71,4 @@ function from(source: DataSource, shape: Shape, options: FromOptions = {}, ...su
  * const sensors = await datasets.csv("sensors.csv", { label: "state", standardize: true });
  * ```
  */
-export const datasets = Object.freeze({ csv, from, idx, images, mnist, npy, npz, records });
+export const datasets = Object.freeze({ csv, from, idx, images, mnist, npy, npz, records, stream });

@@ -65,7 +65,7 @@ async function readIdxLabels(source: Source, dataset: Dataset, limit: number): P
 }
 
 /** Magic number and dimensions. */
-async function readIdxHeader(reader: ByteReader, source: Source, ranks: readonly number[]): Promise<StoredArray> {
+export async function readIdxHeader(reader: ByteReader, source: Source, ranks: readonly number[]): Promise<StoredArray> {
   const take = async (length: number, what: string): Promise<DataView> => {
     const end = reader.position + length;
     const bytes = await reader.take(length);

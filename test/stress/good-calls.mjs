@@ -179,6 +179,8 @@ export function indexCalls(index, graph, files, choose) {
     standardNormal: () => [],
     stepDecay: () => [{ from: 1, factor: 0.5, every: 3 }],
     subset: () => [withFields(), { start: 1, end: 3 }],
+    streamed: () => [choose.random() < 0.5 ? () => anySource(choose) : anySource(choose), { rows: 6, shuffleBuffer: 3 }],
+    subset: () => [dataset(), { start: 1, end: 3 }],
     upsample: () => [2, { method: "bilinear" }],
     vae: () => [{ ...model, objective: elbo({ beta: 2 }), posterior: "gaussian", prior: "standardNormal", seed: 3 }],
     withField: () => [
@@ -212,6 +214,7 @@ export function indexCalls(index, graph, files, choose) {
     "datasets.npy": () => [at(files.npy.path), { labels: at(files.npy.labels), bytes: "scaled", maxBytes: 1e6 }],
     "datasets.npz": () => [at(files.npz), { key: "rows", labels: "labels", bytes: "scaled", maxBytes: 1e6 }],
     "datasets.records": () => [[{ a: 1, b: 2 }, { a: 3, b: 4 }], { columns: ["b", "a"] }], // biome-ignore format: a table of calls
+    "datasets.stream": () => [at(choose.of([files.idx.path, files.npy.path])), { shape: undefined, dtype: undefined, shuffleBuffer: 3 }],
     gaussianDistribution: () => [graph.input("mean", [2, 3]), graph.input("logVariance", [2, 3])],
     saveImages: () => [
       at(files.sheet),
