@@ -180,7 +180,6 @@ export function indexCalls(index, graph, files, choose) {
     stepDecay: () => [{ from: 1, factor: 0.5, every: 3 }],
     subset: () => [withFields(), { start: 1, end: 3 }],
     streamed: () => [choose.random() < 0.5 ? () => anySource(choose) : anySource(choose), { rows: 6, shuffleBuffer: 3 }],
-    subset: () => [dataset(), { start: 1, end: 3 }],
     upsample: () => [2, { method: "bilinear" }],
     vae: () => [{ ...model, objective: elbo({ beta: 2 }), posterior: "gaussian", prior: "standardNormal", seed: 3 }],
     withField: () => [
