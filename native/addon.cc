@@ -118,6 +118,7 @@ Napi::Value release(Napi::Env env, const Napi::CallbackInfo& info) {
   const auto buffer = from_handle<BufferHandle>(info[0]);
   buffer->resident.reset();
   buffer->external.reset();
+  buffer->spare.reset();
   return env.Undefined();
 }
 
@@ -129,21 +130,27 @@ std::shared_ptr<BufferHandle> open_buffer(Napi::Value value) {
 
 class WriteJob : public PromiseJob {
 public:
-  WriteJob(std::shared_ptr<Resident> resident, size_t offset, const char* data, size_t bytes)
-      : resident_(std::move(resident)), offset_(offset),
-        data_(AlignedMemory::copy_of(data, bytes, "a copy of what is written to a tensor")) {}
+  // `spare` is null where the copy is not to be kept.
+  WriteJob(std::shared_ptr<Resident> resident, size_t offset, const char* data, size_t bytes,
+           std::shared_ptr<SpareCopies> spare)
+      : resident_(std::move(resident)), spare_(std::move(spare)), offset_(offset), bytes_(bytes),
+        data_(spare_ ? spare_->copy_of(data, bytes, kPurpose) : AlignedMemory::copy_of(data, bytes, kPurpose)) {}
 
 protected:
   void work(Pool&, const std::atomic<bool>&) override {
-    resident_->memory->write(offset_, data_.data(), data_.bytes());
+    resident_->memory->write(offset_, data_.data(), bytes_);
     ++resident_->version;
+    if (spare_) spare_->give_back(std::move(data_));
   }
   Napi::Value result(Napi::Env env) override { return env.Undefined(); }
 
 private:
+  static constexpr const char* kPurpose = "a copy of what is written to a tensor";
   const std::shared_ptr<Resident> resident_;
+  const std::shared_ptr<SpareCopies> spare_;
   const size_t offset_;
-  const AlignedMemory data_;
+  const size_t bytes_;
+  AlignedMemory data_;
 };
 
 Napi::Value write(Napi::Env env, const Napi::CallbackInfo& info) {
@@ -151,12 +158,16 @@ Napi::Value write(Napi::Env env, const Napi::CallbackInfo& info) {
   const Resident& resident = *buffer->resident;
   const int64_t offset = to_integer(info[1], "offset", 0, kMaxSafeInteger);
   const ArrayView array = to_array(info[2], resident.dtype, "data");
+  const bool again = !info[3].IsUndefined() && to_boolean(info[3], "again");
   if (offset > resident.elements || array.elements > static_cast<size_t>(resident.elements - offset))
     throw Failure{"shape", std::to_string(array.elements) + " elements at " + std::to_string(offset) +
                                " do not fit into a resident of " + std::to_string(resident.elements)};
   const size_t size = dtype_size(resident.dtype);
+  const size_t bytes = array.elements * size;
+  const bool keeps = again && bytes >= SpareCopies::kLeast;
+  if (keeps && !buffer->spare) buffer->spare = std::make_shared<SpareCopies>();
   return buffer->context->enqueue(env, std::make_unique<WriteJob>(buffer->resident, static_cast<size_t>(offset) * size,
-                                                                  array.data, array.elements * size));
+                                                                  array.data, bytes, keeps ? buffer->spare : nullptr));
 }
 
 class ReadJob : public PromiseJob {

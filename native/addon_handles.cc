@@ -1,6 +1,7 @@
 #include "addon_handles.h"
 
 #include <algorithm>
+#include <cstring>
 #include <system_error>
 #include <utility>
 
@@ -117,6 +118,26 @@ void ContextHandle::stop_runs(const Session* session) {
   for (const Run& run : runs_)
     if (const auto control = run.control.lock(); control && (session == nullptr || session == run.session))
       control->stop.store(true);
+}
+
+AlignedMemory SpareCopies::copy_of(const char* data, size_t bytes, const char* purpose) {
+  AlignedMemory copy;
+  if (bytes <= kBytes) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!kept_.empty()) {
+      copy = std::move(kept_.back());
+      kept_.pop_back();
+    }
+  }
+  if (copy.data() == nullptr) copy = AlignedMemory(bytes > kBytes ? bytes : kBytes, purpose);
+  std::memcpy(copy.data(), data, bytes);
+  return copy;
+}
+
+void SpareCopies::give_back(AlignedMemory memory) {
+  if (memory.bytes() != kBytes) return;
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (kept_.size() < kMost) kept_.push_back(std::move(memory));
 }
 
 } // namespace nodevae

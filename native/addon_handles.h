@@ -4,6 +4,7 @@
 
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -89,6 +90,22 @@ private:
   const int64_t bytes_;
 };
 
+// Host memory that copies of what is written were made in, kept for the next ones: the page faults of fresh memory take
+// many times as long as the copying. Copies are made on the JavaScript thread and given back on the queue's.
+class SpareCopies {
+public:
+  static constexpr size_t kLeast = size_t{128} << 10; // smaller ones the C library keeps by itself
+  static constexpr size_t kBytes = size_t{4} << 20;   // of each; larger ones are not kept
+  static constexpr size_t kMost = 8;
+
+  AlignedMemory copy_of(const char* data, size_t bytes, const char* purpose);
+  void give_back(AlignedMemory memory);
+
+private:
+  std::mutex mutex_;
+  std::vector<AlignedMemory> kept_; // guarded by mutex_
+};
+
 struct BufferHandle {
   static constexpr napi_type_tag kTag = {0x6e6f64652d766165, 0x6275666665720001};
   static constexpr const char* kName = "buffer";
@@ -96,6 +113,7 @@ struct BufferHandle {
   const std::shared_ptr<ContextHandle> context;
   std::shared_ptr<Resident> resident; // empty once released
   std::unique_ptr<ExternalMemory> external;
+  std::shared_ptr<SpareCopies> spare{}; // where parts of it are written again and again
 };
 
 struct SessionHandle {

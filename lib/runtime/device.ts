@@ -130,12 +130,13 @@ export class Resident implements Disposable {
       const expected = `at most ${room} element${room === 1 ? "" : "s"} from offset ${begin} on, in a resident of ${elements}`;
       throw new VaeError({ code: "shape", operation, expected, received: String(length) });
     }
+    const isPart = length < elements; // and others will follow
     const piece = WRITE_BYTES / data.BYTES_PER_ELEMENT;
     for (let at = 0; at < length; at += piece) {
       this.#check(operation);
       checkArray(operation, what, data, this.dtype, length);
       const part = data.subarray(at, at + piece);
-      await awaitNative(operation, () => this.#addon.write(this.native, begin + at, part));
+      await awaitNative(operation, () => this.#addon.write(this.native, begin + at, part, isPart));
     }
   }
 

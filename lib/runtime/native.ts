@@ -96,8 +96,11 @@ export interface Addon {
   closeContext(context: NativeContext): void;
   allocate(context: NativeContext, dtype: "float32" | "int32" | "uint8", elements: number): NativeBuffer;
   release(buffer: NativeBuffer): void;
-  /** Copies into the buffer at an element offset, behind every run already queued. */
-  write(buffer: NativeBuffer, offset: number, data: HostArray): Promise<void>;
+  /**
+   * Copies into the buffer at an element offset, behind every run already queued. `again` keeps the memory that the data are held
+   * in until then, for the next writes to the buffer.
+   */
+  write(buffer: NativeBuffer, offset: number, data: HostArray, again?: boolean): Promise<void>;
   /** Copies the whole buffer out, behind every run already queued. */
   read(buffer: NativeBuffer): Promise<HostArray>;
   compile(context: NativeContext, words: Int32Array, residents: readonly NativeBuffer[]): NativeSession;

@@ -47,6 +47,26 @@ function cases(options: DeviceOptions): void {
     expect(distance(await target.read(), expected)).toBe(0);
   });
 
+  test("many parts that wait behind a run, their memory used again and again", async () => {
+    const elements = 5 << 18;
+    const target = device.resident("large", [elements], "float32");
+    device.resident("weight", [1], "float32");
+    const session = device.load(doublingPlan());
+    const expected = new Float32Array(elements);
+    for (let round = 0, at = 0; round < 4; round++) {
+      const pending: Promise<unknown>[] = [session.run({ steps: 3, firstStep: 3 * round })];
+      for (const length of [1 << 20, 40_000, 3, 32_768, 200_001]) {
+        const data = floats(length, (i) => i + at);
+        at = (at + 77_777) % (elements - length);
+        expected.set(data, at);
+        pending.push(target.write(data, { offset: at }));
+        data.fill(-1);
+      }
+      await Promise.all(pending);
+      expect(distance(await target.read(), expected)).toBe(0);
+    }
+  });
+
   test("keeps its place in the queue, and its data are copied when it is called", async () => {
     const target = device.resident("weight", [3], "float32");
     const session = device.load(doublingPlan(3));
