@@ -6,6 +6,7 @@ import { type GpuSettings, gpu } from "./gpu.js";
 import { growth } from "./growth.js";
 import { ops } from "./ops.js";
 import { profile } from "./profile.js";
+import { defaultFolder, type StreamingSettings, streaming } from "./streaming.js";
 import { redraw, train } from "./train.js";
 import { gpuWorkloads, parseNetwork, type Workload, workloads } from "./workload.js";
 
@@ -70,6 +71,18 @@ kernelOptions(program.command("ops"))
 kernelOptions(program.command("growth"))
   .description("speed and memory against batch size, width and rows of the data set")
   .action((flags: KernelFlags) => growth({ ...flags, command }));
+
+program
+  .command("streaming")
+  .description("rows that are streamed from a file beside the same rows resident: speed, memory, and whether the losses are the same")
+  .option("--gigabytes <count>", "size of the file, which is removed afterwards", positive, 2)
+  .option("--threads <count>", "threads", whole, 1)
+  .option("--seconds <seconds>", "of each training, after the losses that are compared", positive, 5)
+  .option("--rounds <count>", "trainings of each", whole, 3)
+  .option("--folder <folder>", "where the file is written", defaultFolder)
+  .option("--quick", "writes no result unless asked to", false)
+  .option("--json <file>", "where the result goes; default bench/results/streaming-DATE.json")
+  .action((flags: Omit<StreamingSettings, "command">) => streaming({ ...flags, command }));
 
 program
   .command("profile")

@@ -96,6 +96,23 @@ describe("the rows that the loaders give", () => {
   });
 });
 
+test("a large file takes no more memory than a small one", async () => {
+  const path = file("");
+  truncateSync(path, 2 ** 29); // zeros that take no room on the disk
+  const stream = await datasets.stream(path, { shape: [1024], dtype: "float32", shuffleBuffer: 1000 });
+  expect(stream.rows).toBe(2 ** 17);
+  const reader = new RowReader(stream, [1024], "fit");
+  await reader.next(1000);
+  const before = process.memoryUsage().rss;
+  let most = before;
+  for (let row = 1000; row < 2 ** 17 + 5000; row += 1000) {
+    await reader.next(1000);
+    most = Math.max(most, process.memoryUsage().rss);
+  }
+  await reader.close();
+  expect(most - before).toBeLessThan(50e6);
+});
+
 describe("what is refused", () => {
   test("arguments and options", async () => {
     const path = npy("|u1", [7, 3], count(21));
