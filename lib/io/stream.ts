@@ -66,7 +66,7 @@ export function streamed(source: Batches | (() => Batches), options: StreamOptio
 }
 
 /** Reads {@link StreamOptions}. */
-export function streamOptions(operation: string, options: unknown): { readonly rows: number | undefined; readonly shuffleBuffer: number } {
+function streamOptions(operation: string, options: unknown): { readonly rows: number | undefined; readonly shuffleBuffer: number } {
   const fields = new Fields(operation, options);
   const rows = fields.raw("rows") === undefined ? undefined : fields.number("rows", { minimum: 1, integer: true });
   const shuffleBuffer = shuffleBufferOption(fields);

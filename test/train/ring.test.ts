@@ -283,8 +283,8 @@ describe("what a ring reads", () => {
     for (const rows of [3, 7, 0]) await failure("argument", () => new Ring(target(), counting().source, { ...options, ringRows: rows }));
   });
 
-  test("ringRows: about 64 MiB, two batches at least, 4096 at most", () => {
-    expect(ringRows({ batchSize: 128, rowBytes: 784 * 4 })).toBe(128 * 167);
+  test("ringRows: about 32 MiB, two batches at least, 4096 at most", () => {
+    expect(ringRows({ batchSize: 128, rowBytes: 784 * 4 })).toBe(128 * 83);
     expect(ringRows({ batchSize: 64, rowBytes: 2 ** 22 })).toBe(128);
     expect(ringRows({ batchSize: 32, rowBytes: 16 })).toBe(32 * 4096);
   });
