@@ -5,6 +5,7 @@ import { isMap } from "./graph/kinds.js";
 import type { Shape } from "./graph/tensor.js";
 import type { DataSource } from "./io/dataset.js";
 import type { DataNames } from "./io/names.js";
+import type { RowStream } from "./io/stream.js";
 import { Fields, isRecord } from "./nn/index.js";
 import type { DeviceOptions } from "./runtime/device.js";
 import type { Precision } from "./runtime/native.js";
@@ -143,14 +144,15 @@ export class Vae<Config extends VaeConfig | WiredConfig = VaeConfig> implements 
   }
 
   /**
-   * Trains on rows of the input's shape, natively from a resident copy of them. Called again it goes on where it stopped.
+   * Trains on rows of the input's shape, natively from a resident copy of them, or from a {@link streamed | stream} that is read
+   * while steps run. Called again it goes on where it stopped.
    * However it ends, the model keeps the last complete step, or the last good one where that has spoiled the weights.
    *
    * @throws VaeError `"data"` for values that are not finite or outside [0, 1] under a Bernoulli likelihood, `"diverged"`
    *   when a term becomes NaN or infinite (the model keeps the last good weights), `"argument"` while another training of
    *   this model runs.
    */
-  async fit(data: DataSource, options: FitOptions<Evaluation> = {}, ...surplus: never[]): Promise<History<Evaluation>> {
+  async fit(data: DataSource | RowStream, options: FitOptions<Evaluation> = {}, ...surplus: never[]): Promise<History<Evaluation>> {
     noMore("fit", surplus, "fit(data, { epochs: 10, batchSize: 64 })");
     const model = this.#model;
     return withMemoryErrors("fit", FEWER_ROWS, () =>
@@ -167,7 +169,7 @@ export class Vae<Config extends VaeConfig | WiredConfig = VaeConfig> implements 
    * Trains as an async iterator; `break` ends it after a whole step. Options without `steps` or `epochs` train one epoch. What is
    * there is copied when this is called; an iterable is read when the loop is entered.
    */
-  train(data: DataSource, options: IterateOptions = {}, ...surplus: never[]): AsyncGenerator<TrainedSteps, void, undefined> {
+  train(data: DataSource | RowStream, options: IterateOptions = {}, ...surplus: never[]): AsyncGenerator<TrainedSteps, void, undefined> {
     noMore("train", surplus, "train(data, { steps: 1000, every: 100 })");
     return trainModel(this.#model, data, options);
   }

@@ -1,6 +1,6 @@
 // A training of W1 on floats in their order, which are resident, streamed from their file, or so few that only the model counts.
 import { closeSync, openSync, readSync } from "node:fs";
-import { adam, type DataSource, datasets, type TrainOptions, vae } from "node-vae";
+import { adam, type DataSource, datasets, type RowStream, type TrainOptions, vae } from "node-vae";
 import { modelOptions } from "../model.js";
 import { type Workload, workloads } from "../workload.js";
 
@@ -36,7 +36,7 @@ const source = await sourceOf(task);
 const common: TrainOptions = { batchSize: workload.batch, shuffle: false, optimizer: adam({ learningRate: 1e-3 }) };
 
 const losses: number[] = [];
-for await (const { terms } of model.train(source, { ...common, steps: task.losses, every: 1 })) losses.push(terms.loss!);
+for await (const { metrics } of model.train(source, { ...common, steps: task.losses, every: 1 })) losses.push(metrics.loss!);
 
 let [steps, begin, end] = [-EVERY, 0, 0];
 for await (const _ of model.train(source, { ...common, steps: Number.MAX_SAFE_INTEGER, every: EVERY })) {
@@ -52,9 +52,8 @@ const answer: StreamingAnswer = {
 };
 process.stdout.write(`${JSON.stringify(answer)}\n`);
 
-async function sourceOf({ source, path, rows }: StreamingTask): Promise<DataSource> {
-  // `DataSource` does not name streams yet: a training takes them once they are part of it.
-  if (source === "streamed") return (await datasets.stream(path, { shape: [workload.input], dtype: "float32" })) as unknown as DataSource;
+async function sourceOf({ source, path, rows }: StreamingTask): Promise<DataSource | RowStream> {
+  if (source === "streamed") return await datasets.stream(path, { shape: [workload.input], dtype: "float32" });
   const wanted = source === "resident" ? rows : 2 * workload.batch;
   return readRows(path, wanted * workload.input);
 }

@@ -2,6 +2,7 @@ import { signalOption } from "../graph/arguments.js";
 import { isArray, isFunction, isPromise } from "../graph/kinds.js";
 import { isArriving, type ReadLimits } from "../io/arrival.js";
 import { type DataSource, type Dataset, isDataset } from "../io/dataset.js";
+import { isRowStream, type RowStream } from "../io/stream.js";
 import { Fields, type GradientTransform, type Optimizer, parseOptimizer } from "../nn/index.js";
 import { type GroupOptions, readGrouping } from "./groups.js";
 import { checkBytesAsTrained, ownRows, ownTogether } from "./rows.js";
@@ -132,12 +133,12 @@ export type Validate<E> = (rows: Dataset, operation: string, signal: AbortSignal
 /** Trains a model; see {@link FitOptions}. */
 export async function fitModel<E>(
   model: Trainee,
-  source: DataSource,
+  source: DataSource | RowStream,
   options: FitOptions<E>,
   { prepare, validate }: { readonly prepare: (rows: Dataset) => Promise<void>; readonly validate: Validate<E> },
 ): Promise<History<E>> {
   const operation = "fit";
-  const { run, plan, limits, fields } = readOptions(operation, options);
+  const { run, limits, fields } = readOptions(operation, options);
   const onProgress = callback<Progress>(fields, "onProgress");
   const onEpoch = callback<EpochRecord<E>>(fields, "onEpoch");
   const profile = fields.boolean("profile", false);
@@ -149,18 +150,23 @@ export async function fitModel<E>(
   const columns = model.names.columns ?? (isDataset(source) ? source.columns : undefined);
   const categories = model.names.categories ?? (isDataset(source) ? source.categories : undefined);
   const validation = { source: validationSource!, operation: "fit validation", columns, categories, ...limits, enough: undefined };
-  const sources = ownTogether(model, [{ source, operation, ...limits }, ...(validationSource === undefined ? [] : [validation])]);
+  // A stream is read while the training runs.
+  const stream = isRowStream(source) ? source : undefined;
+  const sources = ownTogether(model, [
+    ...(isRowStream(source) ? [] : [{ source, operation, ...limits }]),
+    ...(validationSource === undefined ? [] : [validation]),
+  ]);
   return TrainingRun.during(
     model,
-    sources.then(([rows]) => rows!),
+    sources.then(([rows]) => stream ?? rows!),
     { ...run, profile },
     async (training) => {
-      const [, validationRows] = await sources;
+      const validationRows = (await sources)[stream === undefined ? 1 : 0];
       if (validationRows !== undefined) {
         await checkBytesAsTrained(model, validationRows, "fit validation");
         await prepare(validationRows);
       }
-      const { steps, epochs, epochEnd } = planSteps(plan, training.rows, run.batchSize);
+      const { steps, epochs, epochEnd } = training.course;
       const rate = new Rate();
       const records: EpochRecord<E>[] = [];
       let [completed, seconds] = [0, 0];
@@ -199,15 +205,19 @@ export async function fitModel<E>(
 }
 
 /** Trains a model step by step of the consumer; leaving the loop ends the training after a whole step. */
-export function trainModel(model: Trainee, source: DataSource, options: IterateOptions): AsyncGenerator<TrainedSteps, void, undefined> {
+export function trainModel(
+  model: Trainee,
+  source: DataSource | RowStream,
+  options: IterateOptions,
+): AsyncGenerator<TrainedSteps, void, undefined> {
   const operation = "train";
-  const { run, plan, limits, fields } = readOptions(operation, options);
+  const { run, limits, fields } = readOptions(operation, options);
   const every = fields.number("every", { minimum: 1, integer: true }, 100);
   fields.finish();
   model.weights.check(operation);
-  const own = () => ownRows(model, source, operation, limits);
+  const own = () => (isRowStream(source) ? source : ownRows(model, source, operation, limits));
   // What is there is copied now; what arrives is asked for when the loop is entered, and closed when it is left.
-  const rows = isArriving(source) ? undefined : own();
+  const rows = isRowStream(source) || isArriving(source) ? undefined : own();
   // A loop that is never entered must not end in an unhandled rejection; one that is entered awaits the promise itself.
   if (isPromise(rows)) rows.then(undefined, () => undefined);
   return TrainingRun.iterate(
@@ -215,7 +225,7 @@ export function trainModel(model: Trainee, source: DataSource, options: IterateO
     () => rows ?? own(),
     run,
     async function* (training) {
-      const { steps } = planSteps(plan, training.rows, run.batchSize);
+      const { steps } = training.course;
       for (let completed = 0; completed < steps; ) {
         const interval = new Means();
         const end = Math.min(steps, completed + every);
@@ -230,11 +240,8 @@ export function trainModel(model: Trainee, source: DataSource, options: IterateO
   );
 }
 
-type StepPlan = { readonly epochs: number } | { readonly steps: number };
-
 interface ReadOptions {
   readonly run: RunOptions;
-  readonly plan: StepPlan;
   /** How far a source is read that may have no end. */
   readonly limits: ReadLimits;
   readonly fields: Fields;
@@ -250,6 +257,7 @@ function readOptions(operation: string, options: TrainOptions): ReadOptions {
   const signal = signalOption(fields);
   const run: RunOptions = {
     operation,
+    plan: steps === undefined ? { epochs: epochs ?? 1 } : { steps },
     batchSize: fields.number("batchSize", { ...whole, maximum: 2 ** 24 }, 128),
     shuffle: fields.boolean("shuffle", true),
     optimizer: optional("optimizer", () => parseOptimizer(fields.raw("optimizer"), `${operation} optimizer`)),
@@ -263,7 +271,7 @@ function readOptions(operation: string, options: TrainOptions): ReadOptions {
     maxRows: optional("maxRows", () => fields.number("maxRows", whole)),
     stops: signal === undefined ? [] : [signal],
   };
-  return { run, plan: steps === undefined ? { epochs: epochs ?? 1 } : { steps }, limits, fields };
+  return { run, limits, fields };
 }
 
 function readTransforms(fields: Fields): readonly GradientTransform[] {
@@ -278,13 +286,6 @@ function callback<T>(fields: Fields, name: string): Callback<T> | undefined {
   const value = fields.raw(name);
   if (value !== undefined && !isFunction(value)) throw fields.wrong(name, "a function");
   return value as Callback<T> | undefined;
-}
-
-function planSteps(plan: StepPlan, rows: number, batchSize: number) {
-  const epochEnd = (epoch: number): number => Math.ceil((epoch * rows) / batchSize);
-  const steps = "steps" in plan ? plan.steps : epochEnd(plan.epochs);
-  // The last epoch is the first whose end the steps reach.
-  return { steps, epochs: Math.floor(((steps - 1) * batchSize) / rows) + 1, epochEnd };
 }
 
 /** Means of terms over chunks. */

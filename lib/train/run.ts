@@ -4,13 +4,15 @@ import { isUint8Array } from "../graph/kinds.js";
 import { checkBytesInSlices } from "../io/bytes.js";
 import type { Dataset } from "../io/dataset.js";
 import type { DataNames } from "../io/names.js";
+import { isRowStream, type RowStream } from "../io/stream.js";
 import type { GradientTransform, Optimizer } from "../nn/index.js";
 import { extentOf, type RunRequest, type Session, type SessionResult } from "../runtime/session.js";
+import { type BatchSource, residentRows, streamedRows } from "./batch-source.js";
+import { planSteps, type StepCourse, type StepPlan } from "./course.js";
 import type { Grouping } from "./groups.js";
-import { type Feed, feedOf, namesAfter } from "./rows.js";
+import { feedOf, namesAfter } from "./rows.js";
 import { checkIdle, coursesOf, type Trainee, takeUp } from "./state.js";
 import { probeGraph, type TrainingStep, trainingGraph } from "./step.js";
-import { fieldSize } from "./trainable.js";
 import { type TrainingWarning, unscaledWarning } from "./unscaled.js";
 import { rowsState } from "./weights.js";
 
@@ -19,6 +21,7 @@ const SECONDS_PER_CALL = 0.15;
 
 export interface RunOptions {
   readonly operation: string;
+  readonly plan: StepPlan;
   readonly batchSize: number;
   readonly shuffle: boolean;
   readonly optimizer: Optimizer | undefined;
@@ -41,6 +44,9 @@ export interface ProfiledKernel {
   readonly microseconds: number;
 }
 
+/** What a training takes its rows from. */
+export type TrainedRows = Dataset | RowStream;
+
 /** Some whole steps that were made. */
 export interface Chunk {
   readonly steps: number;
@@ -53,7 +59,9 @@ export interface Chunk {
 export class TrainingRun {
   readonly #model: Trainee;
   readonly #options: RunOptions;
-  readonly rows: number;
+  readonly #source: BatchSource;
+  /** Its steps and epochs. */
+  readonly course: StepCourse;
   readonly #names: DataNames;
   /** What is to be known about this training; the process has emitted it too. */
   readonly warnings: readonly TrainingWarning[];
@@ -67,11 +75,12 @@ export class TrainingRun {
   #profiled = 0;
   #stopReason: { readonly reason: unknown } | undefined;
 
-  private constructor(model: Trainee, options: RunOptions, dataset: Dataset, warnings: readonly TrainingWarning[]) {
+  private constructor(model: Trainee, options: RunOptions, source: BatchSource, names: DataNames, warnings: readonly TrainingWarning[]) {
     this.#model = model;
     this.#options = options;
-    this.rows = dataset.rows;
-    this.#names = namesAfter(model.names, dataset);
+    this.#source = source;
+    this.course = planSteps(options.plan, source.rows, options.batchSize, options.operation);
+    this.#names = names;
     this.warnings = warnings;
   }
 
@@ -81,7 +90,7 @@ export class TrainingRun {
    */
   static async during<T>(
     model: Trainee,
-    source: Promise<Dataset>,
+    source: Promise<TrainedRows>,
     options: RunOptions,
     body: (run: TrainingRun) => Promise<T>,
   ): Promise<T> {
@@ -103,7 +112,7 @@ export class TrainingRun {
   /** The same for a body that yields; the source is asked for when the iterator is. */
   static async *iterate<T>(
     model: Trainee,
-    source: () => Dataset | Promise<Dataset>,
+    source: () => TrainedRows | Promise<TrainedRows>,
     options: RunOptions,
     body: (run: TrainingRun) => AsyncGenerator<T, void, undefined>,
   ): AsyncGenerator<T, void, undefined> {
@@ -121,14 +130,8 @@ export class TrainingRun {
     let failed = false;
     try {
       signal?.throwIfAborted();
-      const dataset = await source();
-      await checkBytesInSlices(dataset, operation);
-      const feed = await feedOf(model.trainable.fields, dataset, operation);
-      const warning = await unscaledWarning(model.trainable.fields.x!, dataset, operation);
-      if (warning !== undefined) emitOnce(model, warning);
-      run = new TrainingRun(model, options, dataset, warning === undefined ? [] : [warning]);
-      await run.#open(feed, model.state.step === 0 ? (model.trainable.fit?.(dataset) ?? {}) : {});
-      model.state.bytes = isUint8Array(dataset.data) ? "scaled" : undefined;
+      const given = await source();
+      run = isRowStream(given) ? await TrainingRun.#ofStream(model, options, given) : await TrainingRun.#ofRows(model, options, given);
       if (stopped !== undefined) throw stopped.reason;
       yield* body(run);
     } catch (error) {
@@ -140,9 +143,44 @@ export class TrainingRun {
         const settled = run === undefined ? undefined : run.#settle();
         await (failed ? settled?.catch(() => undefined) : settled);
       } finally {
-        if (run !== undefined) run.#close();
+        if (run !== undefined) await run.#close();
         model.training = undefined;
       }
+    }
+  }
+
+  static async #ofRows(model: Trainee, options: RunOptions, dataset: Dataset): Promise<TrainingRun> {
+    const { operation } = options;
+    const { trainable } = model;
+    await checkBytesInSlices(dataset, operation);
+    const feed = await feedOf(trainable.fields, dataset, operation);
+    const warning = await unscaledWarning(trainable.fields.x!, dataset, operation);
+    if (warning !== undefined) emitOnce(model, warning);
+    const warnings = warning === undefined ? [] : [warning];
+    const run = new TrainingRun(model, options, residentRows(feed), namesAfter(model.names, dataset), warnings);
+    await run.#openOr(model.state.step === 0 ? (trainable.fit?.(dataset) ?? {}) : {});
+    model.state.bytes = isUint8Array(dataset.data) ? "scaled" : undefined;
+    return run;
+  }
+
+  static async #ofStream(model: Trainee, options: RunOptions, stream: RowStream): Promise<TrainingRun> {
+    const { operation, batchSize, plan, signal } = options;
+    const { steps } = planSteps(plan, stream.rows, batchSize, operation);
+    const stops = [model.weights.disposal, ...(signal === undefined ? [] : [signal])];
+    const source = await streamedRows(model, stream, { operation, batchSize, endStep: model.state.step + steps, stops });
+    const run = new TrainingRun(model, options, source, model.names, []);
+    await run.#openOr({});
+    model.state.bytes = source.dtypes.x === "uint8" ? "scaled" : undefined;
+    return run;
+  }
+
+  /** A run that cannot be opened leaves nothing open. */
+  async #openOr(fitted: Readonly<Record<string, Float32Array>>): Promise<void> {
+    try {
+      await this.#open(fitted);
+    } catch (error) {
+      await this.#close().catch(() => undefined);
+      throw error;
     }
   }
 
@@ -161,7 +199,11 @@ export class TrainingRun {
   async advance(limit: number): Promise<Chunk> {
     this.#throwIfStopped();
     const { signal, profile = false } = this.#options;
-    const steps = Math.min(limit, this.#chunkSize());
+    const wanted = Math.min(limit, this.#chunkSize());
+    const steps = await this.#source.ready(this.#model.state.step, wanted).catch((error: unknown) => {
+      this.#throwIfStopped(); // which ends the reading too
+      throw error;
+    });
     const begin = performance.now();
     const result = await this.#make({ steps, profile, ...(signal === undefined ? {} : { signal }) });
     const seconds = (performance.now() - begin) / 1000;
@@ -222,14 +264,15 @@ export class TrainingRun {
     }
   }
 
-  async #open({ rows, fields }: Feed, fitted: Readonly<Record<string, Float32Array>>): Promise<void> {
+  async #open(fitted: Readonly<Record<string, Float32Array>>): Promise<void> {
     const { weights, trainable } = this.#model;
     const { operation, threads, batchSize, shuffle, optimizer: given, grouping, transforms } = this.#options;
+    const source = this.#source;
     if (threads !== undefined) await weights.useThreads(threads, operation);
     weights.check(operation);
-    const dtypes = Object.fromEntries(Object.entries(fields).map(([name, { dtype }]) => [name, dtype]));
+    const { dtypes, resident: rows, mayShuffle } = source;
     const courses = coursesOf(this.#model, given, grouping, operation);
-    const step: TrainingStep = { rows, dtypes, batchSize, shuffle, courses, transforms };
+    const step: TrainingStep = { rows, dtypes, batchSize, shuffle: shuffle && mayShuffle, courses, transforms };
     const graph = trainingGraph(trainable, step);
     await setImmediate(); // building took its time; compiling takes turns by itself
     weights.check(operation);
@@ -245,25 +288,25 @@ export class TrainingRun {
     const release = weights.reserve(plan, request);
     try {
       takeUp(this.#model, courses);
-      const writing = Object.entries(fields).map(([name, { data, dtype }]) => {
-        const size = fieldSize(trainable.fields[name]!);
-        const shape = trainable.fields[name]!.shape.length === 0 ? [rows] : [rows, size];
-        return weights.declare(rowsState(name), shape, dtype).write(data);
-      });
-      for (const write of writing) write.catch(() => undefined); // where the session cannot be made, no unhandled rejection beside that error
+      const opening = source.open(this.#model, batchSize);
+      opening.catch(() => undefined); // where the session cannot be made, no unhandled rejection beside that error
       this.#session = weights.load(plan, request, release);
       this.#step = step;
-      await Promise.all(writing);
+      await opening;
     } catch (error) {
       release();
       throw error;
     }
   }
 
-  #close(): void {
-    this.#session?.dispose();
-    if (this.#model.weights.disposed) return;
-    for (const name of Object.keys(this.#model.trainable.fields)) this.#model.weights.release(rowsState(name));
+  async #close(): Promise<void> {
+    try {
+      await this.#source.close();
+    } finally {
+      this.#session?.dispose();
+      const { weights, trainable } = this.#model;
+      if (!weights.disposed) for (const name of Object.keys(trainable.fields)) weights.release(rowsState(name));
+    }
   }
 
   #throwIfStopped(): void {
