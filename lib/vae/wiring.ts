@@ -13,10 +13,11 @@ import {
   wrongResult,
 } from "../distributions/index.js";
 import { describe, VaeError } from "../errors.js";
+import { noMore } from "../graph/arguments.js";
 import { reshape, type Shape, sizeOf, type Tensor } from "../graph/index.js";
 import { isReadable, letGo, propertiesOf } from "../graph/kinds.js";
 import { shapeInstead } from "../graph/tensor.js";
-import { type Behaviour, type Declared, type Fields, Registry, type Scope, type Tagged } from "../nn/index.js";
+import { type Behaviour, type Declared, Fields, Registry, type Scope, type Tagged } from "../nn/index.js";
 import type { Trace } from "./trace.js";
 
 /** Tensors of fields by name, `[rows, …shape]` each. */
@@ -76,7 +77,9 @@ export interface FamilyOf {
  *
  * @throws VaeError `"argument"` for an unknown kind or option
  */
-export function familyOf(role: Role, given: string | Tagged): FamilyOf {
+export function familyOf(role: Role, given: string | Tagged, ...surplus: never[]): FamilyOf {
+  noMore("familyOf", surplus);
+  new Fields("familyOf", { role }).choice("role", ["posterior", "prior", "likelihood"]);
   const registry = families[role];
   const value = registry.parsed(given, role);
   const behaviour = registry.of(value);

@@ -7,7 +7,7 @@ import { describe, expect, test } from "vitest";
 import { sizeOf } from "../../lib/graph/tensor.js";
 import { datasets, type RowStream } from "../../lib/index.js";
 import { RowReader } from "../../lib/io/row-reader.js";
-import { failure, temporaryFolder } from "../io-helpers.js";
+import { failure, temporaryFolder } from "../support/io.js";
 
 const folder = temporaryFolder();
 let files = 0;

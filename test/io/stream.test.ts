@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest";
 import { type Batch, type RowStream, streamed } from "../../lib/index.js";
 import { checkRange } from "../../lib/io/check.js";
 import { RowReader, type RowReaderOptions } from "../../lib/io/row-reader.js";
-import { failure, temporaryFolder } from "../io-helpers.js";
+import { failure, temporaryFolder } from "../support/io.js";
 
 const folder = temporaryFolder();
 const mine = new Error("mine");

@@ -2,8 +2,8 @@
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import type { DType } from "../../lib/graph/tensor.js";
 import { Device, type DeviceOptions } from "../../lib/runtime/device.js";
-import { failure } from "../io-helpers.js";
 import { useEmulator } from "../support/emulator.js";
+import { failure } from "../support/io.js";
 import { distance, doublingPlan, floats, gatherPlan } from "../support/plans.js";
 
 const absent = useEmulator();

@@ -31,10 +31,13 @@ export function partsOf(index, graph, choose) {
     Layer: {
       parse,
       outputShape: (_layer, shape) => shape,
-      parameters: (_layer, shape) => ({ gain: { shape, initializer: "ones" }, seen: { shape: [1], initializer: "zeros", trained: false } }),
-      apply: (layer, x, { gain, seen }, context) => {
-        if (context.mode === "training") context.update(seen, (value) => add(value, 1));
-        return multiply(layer.factor, multiply(x, gain));
+      declare: (_layer, shape) => ({
+        parameters: { gain: { shape, initializer: "ones" }, seen: { shape: [1], initializer: "zeros", trainable: false } },
+        networks: { body: { layers: [index.dense(3)], input: shape, output: shape } },
+      }),
+      apply: (layer, x, { parameters: { gain, seen }, network, update }) => {
+        update(seen, (value) => add(value, 1));
+        return add(network("body")(x), multiply(layer.factor, multiply(x, gain)));
       },
     },
     Optimizer: {
@@ -51,36 +54,68 @@ export function partsOf(index, graph, choose) {
     Likelihood: {
       parse,
       headShape: (_part, shape) => shape,
-      parameters: () => ({ scale: { shape: [1], initializer: "ones" } }),
+      declare: () => ({ parameters: { scale: { shape: [1], initializer: "ones" } } }),
       range: () => ({ low: -10, high: 10 }),
       unitScale: true,
       prepare: (_part, x, noise) => (noise === undefined ? x : add(x, multiply(1e-3, noise.uniform(x.shape)))),
-      logDensity: (_part, x, head, { scale }) => multiply(scale, density(x, head)),
-      mean: (_part, head) => head,
+      distribution: (_part, head, { scope }) => {
+        const logDensity = (x) => multiply(scope.parameters.scale, density(x, head));
+        return flawed({ family: kind, mean: head, draw: () => ({ value: head, logDensity: logDensity(head) }), logDensity }, choose);
+      },
     },
     Posterior: {
       parse,
-      headShape: (_part, latent) => [2 * latent],
-      distribution: (_part, head, latent) => {
-        const [batch] = head.shape;
+      headShape: (_part, [latent]) => [2 * latent],
+      distribution: (_part, head, { rows: batch, event: [latent] }) => {
         const half = (from) => graph.slice(head, [0, from], [batch, from + latent]);
         return flawed({ ...index.gaussianDistribution(half(0), graph.tanh(half(latent))) }, choose);
       },
     },
     Prior: {
       parse,
-      parameters: (_part, latent) => ({ center: { shape: [latent], initializer: "zeros" } }),
-      logDensity: (_part, z, { center }) => density(z, center),
-      sample: (_part, rows, latent, noise, { center }) => add(noise.normal([rows, latent]), center),
-      kl: (_part, { mean: center }) => multiply(0.5, square(center)),
+      declare: (_part, shape) => ({ parameters: { center: { shape, initializer: "zeros" } } }),
+      distribution: (_part, _head, { rows, event, scope }) => {
+        const { center } = scope.parameters;
+        const logDensity = (z) => density(z, center);
+        const draw = (noise) => {
+          const value = add(noise.normal([rows, ...event]), center);
+          return { value, logDensity: logDensity(value) };
+        };
+        return flawed({ family: choose.of([kind, "gaussian", "standardNormal"]), draw, logDensity }, choose);
+      },
     },
     Objective: {
       parse,
-      terms: (_part, context) => {
-        const z = context.sample();
-        const bound = subtract(mean(context.logLikelihood(z)), mean(sum(context.kl(z, "closed"), { axes: [1] })));
-        return { loss: negate(bound), bound };
+      declare: () => ({ networks: { critic: { layers: [index.dense(2)], input: [2], output: [1] } } }),
+      terms: (_part, { trace, scope, batch, generate, rows }) => {
+        const made = trace(choose.of([1, 2]));
+        const bound = subtract(mean(index.logLikelihood(made)), mean(sum(index.klContributions(made), { axes: [1] })));
+        const other = generate({}, rows).x.mean;
+        const critic = mean(scope.network("critic")(made.latents.z.draw.value));
+        return { loss: negate(bound), bound, critic, distance: mean(square(subtract(other, batch.x))) };
       },
+    },
+    Wiring: {
+      parse,
+      declare: (_part, { x }) => ({
+        networks: { there: { layers: [index.dense(3)], input: x, output: [2] }, back: { layers: [], input: [2], output: x } },
+      }),
+      observations: () => ({ x: index.gaussian() }),
+      trace: (_part, { x }, scope, samples) => {
+        const rows = x.shape[0] * samples;
+        const z = index.repeatRows(scope.network("there")(x), samples);
+        const posterior = index.gaussianDistribution(z, multiply(0, z));
+        const prior = index.familyOf("prior", "standardNormal").distribution(undefined, { event: [2], rows, scope });
+        const draw = posterior.draw(scope.noise);
+        const seen = index.gaussianDistribution(scope.network("back")(draw.value), graph.constant(0));
+        return {
+          latents: { z: { posterior, prior, draw } },
+          observations: { x: { distribution: seen, value: index.repeatRows(x, samples) } },
+        };
+      },
+      generate: (_part, { z }, rows, scope) => ({
+        x: index.gaussianDistribution(scope.network("back")(z ?? scope.noise.normal([rows, 2])), graph.constant(0)),
+      }),
     },
   };
   const part = () => choose.of([kind, { kind }, { kind, ...options }, { kind, factor: -1 }]);
@@ -92,6 +127,7 @@ export function partsOf(index, graph, choose) {
     Posterior: () => ({ ...small, posterior: part() }),
     Prior: () => ({ ...small, prior: part() }),
     Objective: () => ({ ...small, objective: part() }),
+    Wiring: () => ({ wiring: choose.of([{ kind }, { kind, ...options }]), fields: { x: [4] }, device: "cpu", threads: 1 }),
   };
   const trainings = { Optimizer: () => ({ optimizer: part() }), Schedule: () => ({ optimizer: index.adam({ learningRate: { kind } }) }) };
   const rows = () => Float32Array.of(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8);
@@ -101,7 +137,7 @@ export function partsOf(index, graph, choose) {
     /** Defines the part and does with it what can be done. */
     call: async (given) => {
       index[`define${family}`](...given);
-      const model = index.vae({ input: [4], ...models[family]() });
+      const model = index.vae(family === "Wiring" ? models.Wiring() : { input: [4], ...models[family]() });
       try {
         await choose.of([
           () => model.fit(rows(), { steps: 2, batchSize: 2, ...trainings[family]?.() }),

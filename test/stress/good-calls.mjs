@@ -133,6 +133,17 @@ const csvPreparation = () => ({
 });
 export const placement = { device: "cpu", threads: 1 };
 
+/** Four rows, two draws each of two. */
+function traceOf(index, graph) {
+  const of = (name) => index.gaussianDistribution(graph.input(name, [4, 3]), graph.input(`${name}v`, [4, 3]));
+  const z = graph.input("z", [4, 3]);
+  const draw = { value: z, logDensity: z };
+  return {
+    latents: { z: { posterior: of("q"), prior: of("p"), draw } },
+    observations: { x: { distribution: of("x"), value: graph.input("s", [4, 3]) } },
+  };
+}
+
 /** @param files of every format, of `makeFiles` */
 export function indexCalls(index, graph, files, choose) {
   const at = (path) => located(path, choose);
@@ -148,6 +159,8 @@ export function indexCalls(index, graph, files, choose) {
     averagePool2d: () => [2, { stride: [2, 1], padding: 1 }],
     batchNorm: () => [{ ...normalization, momentum: 0.9 }],
     bernoulli: () => [{ binarize: "stochastic" }],
+    category: () => [choose.of([3, ["a", "b"]]), { at: "decoder" }],
+    clipNorm: () => [1],
     concatenateDatasets: () => choose.of([[[dataset(), dataset()]], [[withFields(), withFields()]]]),
     constant: () => [0.5],
     conv1d: () => [4, 3, windows],
@@ -159,12 +172,24 @@ export function indexCalls(index, graph, files, choose) {
     dropout: () => [0.5],
     elbo: () => [{ beta: 2, kl: "monteCarlo" }],
     exponential: () => [{ from: 1, factor: 0.5, steps: 10 }],
+    defineDivergence: () => ["stress", "stress", () => undefined],
+    familyOf: () => [choose.of(["prior", "posterior", "likelihood"]), choose.of(["gaussian", "standardNormal", { kind: "gaussian" }])],
+    film: () => ["label", { name: "modulated" }],
     fieldsOf: () => [withFields()],
     flatten: () => [],
     gaussian: () => [{ scale: "learned", minimumScale: 0.1 }],
     gaussianPosterior: () => [{ logVarianceRange: [-10, 10] }],
     globalAveragePool: () => [],
     groupNorm: () => [2, normalization],
+    importanceLogWeights: () => [traceOf(index, graph), 2],
+    joinCondition: () => ["label", { name: "joined" }],
+    klContributions: () => [traceOf(index, graph), "monteCarlo"],
+    logLikelihood: () => [traceOf(index, graph)],
+    named: () => ["features", dense(3)],
+    real: () => [{ shape: [2], at: "encoder" }],
+    repeatRows: () => [graph.input("x", [2, 3]), 4],
+    standardize: () => [{ except: ["a"] }],
+    sumContributions: () => [graph.input("x", [2, 3])],
     instanceNorm: () => [normalization],
     layerNorm: () => [normalization],
     linear: () => [{ from: 0, to: 1, steps: 10 }],
@@ -242,7 +267,6 @@ export function modelCalls(files, parameters, choose) {
     ],
     interpolate: () => [choose.of([rows().subarray(0, 4), source()]), [[1, 0, 1, 0]], 3, { spherical: true }],
     memory: () => [],
-    preparation: () => [{ columns: [], mean: [0, 0, 0, 0], standardDeviation: [1, 1, 1, 1], categories: {} }],
     parameters: () => [],
     reconstruct: () => [[Array.from(rows().subarray(0, 4))]],
     sample: () => [3, { temperature: 0.5, seed: 1 }],

@@ -74,11 +74,7 @@ export async function hostileCalls(
   const ofModel = Object.entries(modelCalls(files, await model.parameters(), choose)).map(([name, good]) => ({
     name: `model.${name}`,
     good,
-    call: (given) => {
-      if (name !== "preparation") return model[name](...given);
-      [model.preparation] = given;
-      return model.preparation;
-    },
+    call: (given) => model[name](...given),
   }));
   const all = [
     ...from(graph, "graph", graphCalls(graph)),

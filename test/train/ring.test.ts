@@ -19,8 +19,8 @@ import { RowReader } from "../../lib/io/row-reader.js";
 import { Device, type DeviceOptions } from "../../lib/runtime/device.js";
 import type { Session } from "../../lib/runtime/session.js";
 import { Ring, type RingSource, ringRows } from "../../lib/train/ring.js";
-import { failure } from "../io-helpers.js";
 import { useEmulator } from "../support/emulator.js";
+import { failure } from "../support/io.js";
 
 const absent = useEmulator();
 if (absent !== undefined) test.skip(`rings on the emulator: ${absent}`, () => undefined);
