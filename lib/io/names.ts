@@ -122,6 +122,20 @@ export function alignColumns(
   const { columns, name = "Dataset" } = dataset;
   if (wanted === undefined || columns === undefined) return dataset;
   const present = Object.keys(categories).filter((column) => columns.some((full) => full.startsWith(`${column}=`)));
+  const stranger = present
+    .flatMap((column) =>
+      columns.filter((full) => full.startsWith(`${column}=`)).map((full) => [column, full.slice(column.length + 1)] as const),
+    )
+    .find(([column, text]) => !categories[column]!.includes(text));
+  if (stranger !== undefined && !wanted.includes(stranger.join("="))) {
+    const [column, text] = stranger;
+    throw new VaeError({
+      code: "data",
+      operation,
+      problem: `${name}: ${owner} has no category ${describe(text)} of ${describe(column)}`,
+      hint: `it knows ${listed(categories[column]!)}; leave rows of other categories out`,
+    });
+  }
   const optional = new Set(present.flatMap((column) => categories[column]!.map((text) => `${column}=${text}`)));
   const order = columnOrder(columns, wanted, { operation, name, owner }, optional);
   return order === undefined ? dataset : reordered(dataset, order, wanted);

@@ -39,7 +39,13 @@ function total(parts: readonly Tensor[]): Tensor {
 /** Throws for what is no trace: users make them. */
 function checkedTrace(operation: string, trace: Trace): Trace {
   const wrong = (expected: string, received: unknown): VaeError =>
-    new VaeError({ code: "argument", operation, expected, received: describe(received), hint: "pass what trace() gave" });
+    new VaeError({
+      code: "argument",
+      operation,
+      expected,
+      received: describe(received),
+      hint: "pass what the trace of an objective's context gave",
+    });
   const isObject = (value: unknown): value is object => typeof value === "object" && value !== null && isReadable(value);
   const { latents, observations } = propertiesOf(trace) as Partial<Trace>;
   for (const [what, parts] of Object.entries({ latents, observations })) {
@@ -99,7 +105,7 @@ export function importanceLogWeights(trace: Trace, samples: number, ...surplus: 
   const weights = add(logLikelihood(trace), total(ratios));
   if (weights.shape[0]! % samples !== 0) {
     const received = `${weights.shape[0]} rows`;
-    throw new VaeError({ code: "shape", operation, expected: `a trace of ${samples} draws for each row, trace(${samples})`, received });
+    throw new VaeError({ code: "shape", operation, expected: `a trace of ${samples} draws for each row`, received });
   }
   return reshape(weights, [weights.shape[0]! / samples, samples]);
 }

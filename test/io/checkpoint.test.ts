@@ -195,7 +195,7 @@ describe("checkpoint", () => {
     await writeSafetensors(at("weights"), { tensors, metadata: {} });
     expect((await failure("file", () => loadCheckpoint(at("weights")))).message).toMatch(/not a checkpoint.*\n.*readSafetensors/);
     const cases: [string, RegExp][] = [
-      ['{"version":2,"config":{}}', /unknown version.*version 1.*version 2.*\n.*update/],
+      ['{"version":3,"config":{}}', /unknown version.*from 1 to 2.*version 3.*\n.*update/],
       ['{"config":{}}', /unknown version.*undefined/],
       ['{"version":1}', /hold no config/],
       ["{", /not a JSON object/],
