@@ -1,34 +1,34 @@
 import { describe, expect, it } from "vitest";
 import { constant, evaluate, type Shape, sizeOf, state, type Tensor } from "../../lib/graph/index.js";
 import {
-  applyStack,
   batchNorm,
   conv2d,
   defineLayer,
   dense,
   dropout,
   groupNorm,
-  inference,
   inferStack,
   instanceNorm,
   type Layer,
-  type LayerContext,
   layerNorm,
   layers,
+  Noise,
+  Pass,
+  parametersIn,
   residual,
   sequential,
-  TrainingLayers,
 } from "../../lib/nn/index.js";
-import { Noise } from "../../lib/vae/noise.js";
 import { feedsByName, numbers } from "../support/feeds.js";
 
-const training = () => new TrainingLayers(new Noise("layers"));
+const training = () => new Pass("training", new Noise("layers"));
+const inference = () => new Pass("inference", new Noise("layers"));
 
 /** A layer on rows of data; parameters are states by name, with the given values or what they begin with. */
-function layerOn(layer: Layer, shape: Shape, context: LayerContext, x = numbers(sizeOf(shape)).map((value) => 4 * value - 1)) {
+function layerOn(layer: Layer, shape: Shape, pass: Pass, x = numbers(sizeOf(shape)).map((value) => 4 * value - 1)) {
   const stack = inferStack("", [layer], shape.slice(1));
-  const specs = stack.entries[0]!.parameters;
-  const output = applyStack(stack, constant({ data: x, shape }), ({ name, shape: own }) => state(name.slice(2), own), context);
+  const specs = parametersIn(stack);
+  for (const { name, shape: own } of specs) pass.substitute(name, state(name.slice(2), own));
+  const output = pass.apply(stack, constant({ data: x, shape }), {});
   const initial = Object.fromEntries(
     specs.map((spec) => [spec.name.slice(2), Array<number>(sizeOf(spec.shape)).fill(spec.initializer === "ones" ? 1 : 0)]),
   );
@@ -74,7 +74,7 @@ describe("normalization is over", () => {
   });
 
   it("the features of a vector", () => {
-    const { x, values } = layerOn(layerNorm({ affine: false, epsilon: 0.1, activation: "relu" }), [3, 5], inference);
+    const { x, values } = layerOn(layerNorm({ affine: false, epsilon: 0.1, activation: "relu" }), [3, 5], inference());
     expect(values()).toEqual(close(normalized(x, (i) => Math.floor(i / 5), 0.1).map((value) => Math.max(0, value))));
     const batch = layerOn(batchNorm({ affine: false }), [6, 2], training());
     expect(batch.specs.map(({ name }) => name)).toEqual(["0.runningMean", "0.runningVariance"]);
@@ -84,7 +84,7 @@ describe("normalization is over", () => {
   it("values far from zero without losing their spread", () => {
     const x = numbers(12).map((value) => 1e6 + value);
     const expected = normalized(x, (i) => Math.floor(i / 6)).map((value) => expect.closeTo(value, 8));
-    expect(layerOn(groupNorm(1), [2, 3, 2], inference, x).values()).toEqual(expected);
+    expect(layerOn(groupNorm(1), [2, 3, 2], inference(), x).values()).toEqual(expected);
   });
 });
 
@@ -92,12 +92,12 @@ describe("batchNorm", () => {
   const shape = [3, 2, 2];
 
   it("moves running statistics in training, by the unbiased variance, and they are not trained", () => {
-    const context = training();
-    const { x, specs, values } = layerOn(batchNorm({ momentum: 0.75 }), shape, context);
-    expect(specs.filter(({ trained }) => trained === false).map(({ name }) => name)).toEqual(["0.runningMean", "0.runningVariance"]);
+    const pass = training();
+    const { x, specs, values } = layerOn(batchNorm({ momentum: 0.75 }), shape, pass);
+    expect(specs.filter(({ trainable }) => trainable === false).map(({ name }) => name)).toEqual(["0.runningMean", "0.runningVariance"]);
     const before = { runningMean: [0.5, -1], runningVariance: [2, 3] };
-    expect(context.updates.map(([statistic]) => statistic.attributes.name)).toEqual(["runningMean", "runningVariance"]);
-    const [mean, variance] = context.updates.map(([, next]) => values(next, before));
+    expect(pass.updates.map(([statistic]) => statistic.attributes.name)).toEqual(["runningMean", "runningVariance"]);
+    const [mean, variance] = pass.updates.map(([, next]) => values(next, before));
     for (const channel of [0, 1]) {
       const batch = moments(x, (i) => i % 2 === channel);
       expect(mean![channel]).toBeCloseTo(0.75 * before.runningMean[channel]! + 0.25 * batch.mean, 10);
@@ -106,7 +106,7 @@ describe("batchNorm", () => {
   });
 
   it("uses the running statistics at inference, whatever the batch", () => {
-    const { x, values } = layerOn(batchNorm(), shape, inference);
+    const { x, values } = layerOn(batchNorm(), shape, inference());
     const expected = x.map((value, i) => ((value - [0.5, -1][i % 2]!) / Math.sqrt([2, 3][i % 2]! + 1e-5)) * 2 + 1);
     const parameters = { runningMean: [0.5, -1], runningVariance: [2, 3], gain: [2, 2], bias: [1, 1] };
     expect(values(undefined, parameters)).toEqual(close(expected));
@@ -114,16 +114,15 @@ describe("batchNorm", () => {
 
   it("used twice in a step moves its statistics twice", () => {
     const stack = inferStack("", [batchNorm({ momentum: 0.5 })], [1]);
-    const context = training();
-    const tensors = new Map(stack.entries[0]!.parameters.map(({ name, shape: own }) => [name, state(name, own)]));
+    const pass = training();
     for (const data of [
       [1, 3],
       [10, 20],
     ]) {
-      applyStack(stack, constant({ data, shape: [2, 1] }), ({ name }) => tensors.get(name)!, context);
+      pass.apply(stack, constant({ data, shape: [2, 1] }), {});
     }
-    expect(context.updates).toHaveLength(2);
-    const [, next] = context.updates[0]!;
+    expect(pass.updates).toHaveLength(2);
+    const [, next] = pass.updates[0]!;
     expect(evaluate([next], feedsByName([next], { "0.runningMean": [4] }))[0]![0]).toBeCloseTo((0.5 * (4 + 2) + 15) / 2, 12);
   });
 
@@ -131,7 +130,7 @@ describe("batchNorm", () => {
     expect(() => layerOn(batchNorm(), [1, 4], training())).toThrow(
       /batchNorm: expected more than one value of each channel[\s\S]*batch size of 2/,
     );
-    expect(() => layerOn(batchNorm(), [1, 4], inference)).not.toThrow();
+    expect(() => layerOn(batchNorm(), [1, 4], inference())).not.toThrow();
   });
 });
 
@@ -148,7 +147,7 @@ describe("dropout", () => {
   });
 
   it("does nothing at inference, and two layers share no noise", () => {
-    const same = layerOn(dropout(0.5), [4, 4], inference);
+    const same = layerOn(dropout(0.5), [4, 4], inference());
     expect(same.values()).toEqual(same.x);
     const { values } = layerOn(sequential([dropout(0.5), dropout(0.5)]), [100, 100], training(), Array<number>(10_000).fill(1));
     // Two independent masks keep a quarter; twice the same one would keep half.
@@ -162,50 +161,53 @@ describe("layers of layers", () => {
     const block = residual([conv2d(4, 3, { stride: 2, bias: false }), batchNorm({ activation: "relu" })], {
       shortcut: [conv2d(4, 1, { stride: 2 })],
     });
-    const { parameters } = inferStack(
+    const { place } = inferStack(
       "encoder.",
       [dense(48), sequential([layers.parse({ kind: "reshape", shape: [4, 4, 3] }, "test"), block])],
       [7],
     ).entries[1]!;
-    expect(parameters.map(({ name, trained }) => `${name}${trained === false ? " (not trained)" : ""}`)).toEqual([
-      "encoder.1.1.0.weight",
-      "encoder.1.1.1.gain",
-      "encoder.1.1.1.bias",
-      "encoder.1.1.1.runningMean (not trained)",
-      "encoder.1.1.1.runningVariance (not trained)",
-      "encoder.1.1.shortcut.0.weight",
-      "encoder.1.1.shortcut.0.bias",
+    expect(parametersIn(place).map(({ name, trainable }) => `${name}${trainable === false ? " (not trained)" : ""}`)).toEqual([
+      "encoder.1.layers.1.layers.0.weight",
+      "encoder.1.layers.1.layers.1.gain",
+      "encoder.1.layers.1.layers.1.bias",
+      "encoder.1.layers.1.layers.1.runningMean (not trained)",
+      "encoder.1.layers.1.layers.1.runningVariance (not trained)",
+      "encoder.1.layers.1.shortcut.0.weight",
+      "encoder.1.layers.1.shortcut.0.bias",
     ]);
   });
 
   it("add the shortcut before the activation", () => {
-    const { x, values } = layerOn(residual([dense(2)], { activation: "relu" }), [2, 2], inference);
+    const { x, values } = layerOn(residual([dense(2)], { activation: "relu" }), [2, 2], inference());
     const weight = [1, -2, 0.5, 1];
     const bias = [-1, 0.25];
     const expected = x.map((value, i) => {
       const [row, column] = [i - (i % 2), i % 2];
       return Math.max(0, value + x[row]! * weight[column]! + x[row + 1]! * weight[2 + column]! + bias[column]!);
     });
-    expect(values(undefined, { "0.weight": weight, "0.bias": bias })).toEqual(close(expected));
+    expect(values(undefined, { "layers.0.weight": weight, "layers.0.bias": bias })).toEqual(close(expected));
     expect(expected).toContain(0);
   });
 
-  it("hand the context on", () => {
-    const context = training();
-    layerOn(sequential([residual([batchNorm()])]), [4, 3], context);
-    expect(context.updates.map(([statistic]) => statistic.attributes.name)).toEqual(["0.0.runningMean", "0.0.runningVariance"]);
+  it("hand the scope on", () => {
+    const pass = training();
+    layerOn(sequential([residual([batchNorm()])]), [4, 3], pass);
+    expect(pass.updates.map(([statistic]) => statistic.attributes.name)).toEqual([
+      "layers.0.layers.0.runningMean",
+      "layers.0.layers.0.runningVariance",
+    ]);
     const modes: string[] = [];
     defineLayer("test.witness", {
       parse: () => ({ kind: "test.witness" }),
       outputShape: (_, input) => input,
-      apply: (_layer, x, _parameters, { mode }) => {
+      apply: (_layer, x, { mode }) => {
         modes.push(mode);
         return x;
       },
     });
     const witness = layers.parse("test.witness", "test");
     layerOn(sequential([residual([witness])]), [1, 1], training());
-    layerOn(witness, [1, 1], inference);
+    layerOn(witness, [1, 1], inference());
     expect(modes).toEqual(["training", "inference"]);
   });
 });

@@ -2,7 +2,6 @@ import { describe, expect, it } from "vitest";
 import { VaeError } from "../../lib/errors.js";
 import { constant, evaluate, type Shape, sizeOf } from "../../lib/graph/index.js";
 import {
-  applyStack,
   averagePool2d,
   batchNorm,
   conv1d,
@@ -13,13 +12,15 @@ import {
   dropout,
   globalAveragePool,
   groupNorm,
-  inference,
   inferStack,
   instanceNorm,
   type Layer,
   layerNorm,
   layers,
   maxPool2d,
+  NoNoise,
+  Pass,
+  parametersIn,
   residual,
   sequential,
   stackLayers,
@@ -34,14 +35,11 @@ function through(layer: Layer, input: Shape) {
   const stack = inferStack("", [layer], input);
   const x = numbers(2 * sizeOf(input)).map((value) => 2 * value - 1);
   const parameters = Object.fromEntries(
-    stack.entries[0]!.parameters.map(({ name, shape }, i) => [name.slice(2), numbers(sizeOf(shape), 7 * i).map((value) => value - 0.5)]),
+    parametersIn(stack).map(({ name, shape }, i) => [name.slice(2), numbers(sizeOf(shape), 7 * i).map((value) => value - 0.5)]),
   );
-  const output = applyStack(
-    stack,
-    constant({ data: x, shape: [2, ...input] }),
-    ({ name, shape }) => constant({ data: parameters[name.slice(2)]!, shape }),
-    inference,
-  );
+  const pass = new Pass("inference", new NoNoise());
+  for (const { name, shape } of parametersIn(stack)) pass.substitute(name, constant({ data: parameters[name.slice(2)]!, shape }));
+  const output = pass.apply(stack, constant({ data: x, shape: [2, ...input] }), {});
   return { x, parameters, values: [...evaluate([output])[0]!], shape: output.shape };
 }
 
@@ -160,7 +158,7 @@ describe("shapes", () => {
   });
 
   it("of weights are the graph's, and initial values know how many inputs meet", () => {
-    const spec = (layer: Layer, input: Shape) => inferStack("", [layer], input).entries[0]!.parameters[0]!;
+    const spec = (layer: Layer, input: Shape) => parametersIn(inferStack("", [layer], input))[0]!;
     expect(spec(conv2d(64, 3, { stride: 2 }), [14, 14, 32])).toMatchObject({ shape: [3, 3, 32, 64], fanIn: 288, fanOut: 144 });
     expect(spec(conv2d(64, 3, { groups: 4 }), [14, 14, 32])).toMatchObject({ shape: [3, 3, 8, 64], fanIn: 72, fanOut: 144 });
     expect(spec(convTranspose2d(32, 4, { stride: 2 }), [7, 7, 64])).toMatchObject({ shape: [4, 4, 32, 64], fanIn: 256, fanOut: 512 });
@@ -238,7 +236,12 @@ describe("shapes", () => {
       [7, 7, 4],
       /^encoder\.0: residual: the layers take \[7, 7, 4\] to \[4, 4, 8\][\s\S]*shortcut: \[conv2d\(8, 1, \{ stride: 2 \}\)\]/,
     ],
-    ["a layer within layers", [sequential([dense(3), residual([conv2d(1, 1)])])], [7], /^encoder\.0\.1\.0: conv2d: expected an image/],
+    [
+      "a layer within layers",
+      [sequential([dense(3), residual([conv2d(1, 1)])])],
+      [7],
+      /^encoder\.0\.layers\.1\.layers\.0: conv2d: expected an image/,
+    ],
     ["a layer of a shortcut", [residual([], { shortcut: [conv2d(1, 1)] })], [7], /^encoder\.0\.shortcut\.0: conv2d: expected an image/],
   ])("refuse %s, naming the layer and a choice that is valid", (_, list, input, message) => {
     const make = () => stackLayers("encoder", list, input, [10]);

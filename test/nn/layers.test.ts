@@ -4,24 +4,36 @@ import { constant, evaluate, matmul, multiply, sizeOf, type Tensor } from "../..
 import { activate, activations } from "../../lib/nn/activations.js";
 import {
   type Activation,
-  applyStack,
   defineLayer,
   dense,
   flatten,
   INITIALIZATION_STEP,
-  inference,
   initialValue,
   type Layer,
   layers,
+  type NamedParameter,
+  Noise,
+  NoNoise,
   type ParameterSpec,
+  Pass,
+  parametersIn,
   reshape,
   type Stack,
   stackLayers,
 } from "../../lib/nn/index.js";
 import { numbers } from "../support/feeds.js";
 
+/** A stack at inference, with values for its parameters. */
+function applied(stack: Stack, x: Tensor, valuesOf: (parameter: NamedParameter) => readonly number[]): Tensor {
+  const pass = new Pass("inference", new NoNoise());
+  for (const parameter of parametersIn(stack)) {
+    pass.substitute(parameter.name, constant({ data: valuesOf(parameter), shape: parameter.shape }));
+  }
+  return pass.apply(stack, x, {});
+}
+
 function run(stack: Stack, x: Tensor, values: Readonly<Record<string, readonly number[]>>): Float64Array {
-  return evaluate([applyStack(stack, x, ({ name, shape }) => constant({ data: values[name]!, shape }), inference)])[0]!;
+  return evaluate([applied(stack, x, ({ name }) => values[name]!)])[0]!;
 }
 
 describe("layers as data", () => {
@@ -103,7 +115,7 @@ describe("layers as data", () => {
 
   it("flatten and reshape keep the values in order", () => {
     const stack = stackLayers("encoder", [flatten(), reshape([3, 2])], [2, 3], [3, 2]);
-    const output = applyStack(stack, constant({ data: numbers(12), shape: [2, 2, 3] }), () => constant(0), inference);
+    const output = applied(stack, constant({ data: numbers(12), shape: [2, 2, 3] }), () => []);
     expect(output.shape).toEqual([2, 3, 2]);
     expect([...evaluate([output])[0]!]).toEqual(numbers(12));
   });
@@ -112,8 +124,8 @@ describe("layers as data", () => {
     const behaviour: Parameters<typeof defineLayer>[1] = {
       parse: () => ({ kind: "test.scale" }),
       outputShape: (_, input) => input,
-      parameters: (_, input) => ({ gain: { shape: input, initializer: "ones" } }),
-      apply: (_, x, { gain }) => multiply(x, gain!),
+      declare: (_, input) => ({ parameters: { gain: { shape: input, initializer: "ones" } } }),
+      apply: (_, x, { parameters: { gain } }) => multiply(x, gain!),
     };
     defineLayer("test.scale", behaviour);
     expect(() => defineLayer("dense", behaviour)).toThrow(/"dense" is a built-in layer and cannot be redefined/);
@@ -138,7 +150,7 @@ describe("a layer of a user's that is not what it says", () => {
   const x = constant({ data: numbers(4), shape: [2, 2] });
   const apply = (layer: Layer) => () => {
     const stack = stackLayers("encoder", [dense(2), layer, dense(3)], [2], [3]);
-    return applyStack(stack, x, ({ shape }) => constant({ data: Array(sizeOf(shape)).fill(1), shape }), inference);
+    return applied(stack, x, ({ shape }) => Array<number>(sizeOf(shape)).fill(1));
   };
 
   it.each<[string, Layer, RegExp]>([
@@ -156,7 +168,7 @@ describe("a layer of a user's that is not what it says", () => {
     ["by a shape that is none", define("test.half", { outputShape: () => [0.5] }), /^encoder\.1: test\.half: expected a shape of whole/],
     [
       "by a parameter",
-      define("test.part", { parameters: () => ({ gain: { shape: [-1], initializer: "ones" } }) }),
+      define("test.part", { declare: () => ({ parameters: { gain: { shape: [-1], initializer: "ones" } } }) }),
       /^encoder\.1: test\.part gain: expected a shape of whole numbers/,
     ],
   ])("%s is named", (_, layer, message) => {
@@ -186,8 +198,8 @@ describe("activations", () => {
 });
 
 describe("initial values", () => {
-  const initialValues = (spec: ParameterSpec, seed: number, stream: number): Float64Array =>
-    evaluate([initialValue(spec, stream)], new Map(), { seed, step: INITIALIZATION_STEP })[0]!;
+  const initialValues = (spec: ParameterSpec, seed: number, name: string): Float64Array =>
+    evaluate([initialValue(spec, new Noise(name))], new Map(), { seed, step: INITIALIZATION_STEP })[0]!;
   const variance = (values: Float64Array): number => values.reduce((total, value) => total + value ** 2, 0) / values.length;
   it.each([
     ["heNormal", 2 / 300],
@@ -198,27 +210,27 @@ describe("initial values", () => {
     ["lecunUniform", 1 / 300],
     ["fanInUniform", 1 / 900],
   ] as const)("%s have the variance of their paper", (initializer, expected) => {
-    const values = initialValues({ shape: [300, 200], initializer, fanIn: 300, fanOut: 200 }, 1, 0);
+    const values = initialValues({ shape: [300, 200], initializer, fanIn: 300, fanOut: 200 }, 1, "a");
     expect(variance(values) / expected).toBeGreaterThan(0.97);
     expect(variance(values) / expected).toBeLessThan(1.03);
     expect(values.reduce((total, value) => total + value, 0) / values.length).toBeCloseTo(0, 2);
   });
 
   it("fanInUniform stays within ±1/√n", () => {
-    const values = initialValues({ shape: [1000], initializer: "fanInUniform", fanIn: 100 }, 1, 0);
+    const values = initialValues({ shape: [1000], initializer: "fanInUniform", fanIn: 100 }, 1, "a");
     expect(Math.max(...values)).toBeLessThanOrEqual(0.1);
     expect(Math.max(...values)).toBeGreaterThan(0.099);
   });
 
   it("are zeros and ones where asked for", () => {
-    expect([...initialValues({ shape: [2], initializer: "zeros" }, 1, 0)]).toEqual([0, 0]);
-    expect([...initialValues({ shape: [2], initializer: "ones" }, 1, 0)]).toEqual([1, 1]);
+    expect([...initialValues({ shape: [2], initializer: "zeros" }, 1, "a")]).toEqual([0, 0]);
+    expect([...initialValues({ shape: [2], initializer: "ones" }, 1, "a")]).toEqual([1, 1]);
   });
 
-  it("are a function of seed and stream", () => {
+  it("are a function of seed and name", () => {
     const spec = { shape: [8], initializer: "heNormal", fanIn: 4 } as const;
-    expect(initialValues(spec, 1, 0)).toEqual(initialValues(spec, 1, 0));
-    expect(initialValues(spec, 1, 0)).not.toEqual(initialValues(spec, 2, 0));
-    expect(initialValues(spec, 1, 0)).not.toEqual(initialValues(spec, 1, 1));
+    expect(initialValues(spec, 1, "a")).toEqual(initialValues(spec, 1, "a"));
+    expect(initialValues(spec, 1, "a")).not.toEqual(initialValues(spec, 2, "a"));
+    expect(initialValues(spec, 1, "a")).not.toEqual(initialValues(spec, 1, "b"));
   });
 });

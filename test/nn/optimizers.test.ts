@@ -3,9 +3,11 @@ import { evaluate, state, step } from "../../lib/graph/index.js";
 import {
   adam,
   adamW,
+  clipNorm,
   constant,
   cosine,
   exponential,
+  type GradientTransform,
   linear,
   type Optimizer,
   optimizerUpdates,
@@ -28,14 +30,17 @@ const start = [
   [0.25, 3],
 ];
 
-/** Five steps of an optimizer through the graph. */
-function trajectory(optimizer: Optimizer): number[][][] {
+/** Five steps of an optimizer through the graph, its gradients changed before it sees them. */
+function trajectory(optimizer: Optimizer, transform: GradientTransform = (all) => all): number[][][] {
   const parameters = start.map((values, index) => state(`p${index}`, [values.length]));
   const gradients = start.map((values, index) => state(`g${index}`, [values.length]));
   const slots = new Map<string, ReturnType<typeof state>>();
   const updates = optimizerUpdates(
     optimizer,
-    parameters.map((parameter, index) => ({ name: `p${index}`, parameter, gradient: gradients[index]! })),
+    transform(
+      parameters.map((parameter, index) => ({ name: `p${index}`, parameter, gradient: gradients[index]! })),
+      step(),
+    ),
     (parameter, slot, shape) => {
       const tensor = state(`${parameter}/${slot}`, shape);
       slots.set(`${parameter}/${slot}`, tensor);
@@ -124,7 +129,7 @@ describe("optimizers against their papers", () => {
   it("clipNorm bounds the norm over all parameters", () => {
     const scale = (t: number): number => Math.min(1, 0.7 / Math.hypot(...gradientsAt(t).flat()));
     expectClose(
-      trajectory(sgd({ learningRate: 0.1, clipNorm: 0.7 })),
+      trajectory(sgd({ learningRate: 0.1 }), clipNorm(0.7)),
       reference(() => (p, g) => p - 0.1 * g, scale),
     );
   });
@@ -144,6 +149,8 @@ describe("optimizers as data", () => {
     expect(() => adam({ beta1: 1 })).toThrow(/beta1 to be a finite number of at least 0 and below 1/);
     expect(() => adam({ epsilon: 0 })).toThrow(/epsilon/);
     expect(() => sgd({ clipNorm: 0 })).toThrow(/clipNorm/);
+    for (const limit of [0, -1, Number.NaN, "1" as never]) expect(() => clipNorm(limit)).toThrow(/^clipNorm: expected limit to be/);
+    expect(() => (clipNorm as (...limits: number[]) => unknown)(1, 2)).toThrow(/^clipNorm: /);
     expect(() => parseOptimizer("adm", "fit")).toThrow(/fit: unknown optimizer kind "adm"[\s\S]*did you mean "adam"/);
     expect(() => adam({ lr: 1 } as object)).toThrow(/unknown option "lr"/);
     expect(() => parseOptimizer(7, "fit")).toThrow(/^fit: expected an optimizer: a kind's name or a value with a "kind"; received 7/);
