@@ -50,6 +50,17 @@ export async function feedRows(model: Inference, dataset: Dataset, operation: st
   return feedOf(model.trainable.fields, dataset, operation);
 }
 
+/**
+ * The same for what needs no likelihood of x: a row outside of the values that the likelihood takes has a latent all the same. Its
+ * values need only be finite.
+ */
+async function feedAnyRows(model: Inference, dataset: Dataset, operation: string): Promise<Feed> {
+  await checkBytesAsTrained(model, dataset, operation);
+  const { fields } = model.trainable;
+  const unbounded = Object.entries(fields).map(([name, { range: _, ...field }]) => [name, field] as const);
+  return feedOf(Object.fromEntries(unbounded), dataset, operation);
+}
+
 export async function encode(model: Inference, source: DataSource, signal?: Signal): Promise<Encoding> {
   signal?.throwIfAborted();
   return encodeRows(model, await ownRows(model, source, "encode", stopping(signal)), "encode", signal);
@@ -57,7 +68,7 @@ export async function encode(model: Inference, source: DataSource, signal?: Sign
 
 async function encodeRows(model: Inference, dataset: Dataset, operation: string, signal: Signal): Promise<Encoding> {
   const { trainable } = model;
-  const feed = await feedRows(model, dataset, operation);
+  const feed = await feedAnyRows(model, dataset, operation);
   const latent = latentSize(trainable);
   const widths = { mean: latent, standardDeviation: latent };
   const { mean, standardDeviation } = await programRows(model, encodeProgram(trainable), feed, widths, { operation, signal });
@@ -67,7 +78,7 @@ async function encodeRows(model: Inference, dataset: Dataset, operation: string,
 export async function reconstruct(model: Inference, source: DataSource, signal?: Signal): Promise<Float32Array> {
   signal?.throwIfAborted();
   const operation = "reconstruct";
-  const feed = await feedRows(model, await ownRows(model, source, operation), operation);
+  const feed = await feedAnyRows(model, await ownRows(model, source, operation), operation);
   const { trainable } = model;
   return (await programRows(model, reconstructProgram(trainable), feed, { mean: trainable.size }, { operation, signal })).mean!;
 }
