@@ -1,17 +1,24 @@
 // The log-variance of the posterior is bounded, and can always come back from the bound.
 import { describe, expect, it } from "vitest";
+import { type FamilyContext, type GaussianDistribution, gaussianPosterior, posteriors } from "../../lib/distributions/index.js";
 import { evaluate, grad, input, sum } from "../../lib/graph/index.js";
 import { adam, dense, gaussian, vae } from "../../lib/index.js";
+import { NoNoise, Pass, placeOf } from "../../lib/nn/index.js";
 import { Device } from "../../lib/runtime/device.js";
-import { type GaussianDistribution, gaussianPosterior } from "../../lib/vae/index.js";
-import { posteriors } from "../../lib/vae/posteriors.js";
 
 const points = [0, -1e-3, 3, -19.999, 9.999, 10.5, -21, 30, -45, 1e3, -1e3, 1e4, -1e4, 1e6, -1e6, 1e9, -1e9];
+
+/** What a posterior of so many latents is made in; it has no parameters of its own. */
+const context = (latent: number): FamilyContext => ({
+  event: [latent],
+  rows: 1,
+  scope: new Pass("inference", new NoNoise()).scope(placeOf("", {}, "test")),
+});
 
 function boundedAt(range?: readonly [number, number]) {
   const posterior = gaussianPosterior(range === undefined ? {} : { logVarianceRange: range });
   const head = input("head", [1, 2 * points.length]);
-  const { logVariance } = posteriors.of(posterior).distribution(posterior, head, points.length) as GaussianDistribution;
+  const { logVariance } = posteriors.of(posterior).distribution(posterior, head, context(points.length)) as GaussianDistribution;
   return { head, logVariance, slope: grad(sum(logVariance), [head])[0]! };
 }
 const heads = Float32Array.from([...points.map(() => 0), ...points]);
@@ -56,7 +63,7 @@ describe("the bound", () => {
   it("is smooth at its knees, rises everywhere, and has a second derivative", () => {
     const head = input("x", [1, 2]);
     const posterior = gaussianPosterior({ logVarianceRange: [-2, 3] });
-    const { logVariance } = posteriors.of(posterior).distribution(posterior, head, 1) as GaussianDistribution;
+    const { logVariance } = posteriors.of(posterior).distribution(posterior, head, context(1)) as GaussianDistribution;
     const [slope] = grad(sum(logVariance), [head]);
     const [bend] = grad(sum(slope!), [head]);
     const at = (x: number) => evaluate([logVariance, slope!, bend!], new Map([[head, [0, x]]])).map((value) => value.at(-1)!);

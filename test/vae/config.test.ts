@@ -1,9 +1,11 @@
 import { describe, expect, it } from "vitest";
+import { bernoulli, gaussian, gaussianPosterior, standardNormal } from "../../lib/distributions/index.js";
 import { VaeError } from "../../lib/errors.js";
-import { adam, dense, linear, reshape } from "../../lib/nn/index.js";
-import { architectureOf, checkParameters, summarize } from "../../lib/vae/architecture.js";
-import { parseConfig, type VaeOptions } from "../../lib/vae/config.js";
-import { bernoulli, elbo, gaussian, gaussianPosterior, standardNormal } from "../../lib/vae/index.js";
+import { adam, dense, linear, parametersIn, reshape } from "../../lib/nn/index.js";
+import { checkParameters } from "../../lib/train/check-weights.js";
+import { architectureOf, summarize } from "../../lib/vae/architecture.js";
+import { parseConfig, type VaeConfig, type VaeOptions } from "../../lib/vae/config.js";
+import { elbo } from "../../lib/vae/index.js";
 
 const digits: VaeOptions = {
   input: [28, 28, 1],
@@ -15,7 +17,7 @@ const digits: VaeOptions = {
 
 describe("a configuration", () => {
   it("is complete, frozen and goes through JSON", () => {
-    const config = parseConfig(digits, "vae");
+    const config = parseConfig(digits, "vae") as VaeConfig;
     expect(config).toMatchObject({
       posterior: { kind: "gaussian", logVarianceRange: [-30, 20] },
       prior: { kind: "standardNormal" },
@@ -89,14 +91,16 @@ describe("an architecture", () => {
   it("takes layer lists that end in the right shape by themselves", () => {
     const { encoder, decoder } = architectureOf(
       parseConfig({ ...digits, encoder: [dense(40)], decoder: [dense(784), reshape([28, 28, 1])] }, "vae"),
-    );
-    expect(encoder.entries.map(({ name }) => name)).toEqual(["encoder.0"]);
-    expect(decoder.entries.map(({ name }) => name)).toEqual(["decoder.0", "decoder.1"]);
+    ).place.networks;
+    expect(encoder!.entries.map(({ name }) => name)).toEqual(["encoder.0"]);
+    expect(decoder!.entries.map(({ name }) => name)).toEqual(["decoder.0", "decoder.1"]);
   });
 
   it("has parameters of likelihoods too", () => {
     const names = (scale: "learned" | "perDimension") =>
-      architectureOf(parseConfig({ ...digits, likelihood: gaussian({ scale }) }, "vae")).likelihood.map(({ name, shape }) => [name, shape]);
+      parametersIn(architectureOf(parseConfig({ ...digits, likelihood: gaussian({ scale }) }, "vae")).place.parts.likelihood!).map(
+        ({ name, shape }) => [name, shape],
+      );
     expect(names("learned")).toEqual([["likelihood.logScale", []]]);
     expect(names("perDimension")).toEqual([["likelihood.logScale", [784]]]);
   });
@@ -106,10 +110,16 @@ describe("an architecture", () => {
     const weights = new Map<string, { data: ArrayLike<number> }>(
       small.parameters.map(({ name, shape }) => [name, { data: new Float32Array(shape.reduce((a, b) => a * b, 1)) }]),
     );
-    expect(() => checkParameters(small, weights, "load")).not.toThrow();
-    expect(() => checkParameters(small, new Map([...weights, ["extra", { data: [] }]]), "load")).toThrow(/unknown weights "extra"/);
-    expect(() => checkParameters(small, new Map([...weights, ["encoder.head.bias", { data: [1] }]]), "load")).toThrow(/2 values/);
-    expect(() => checkParameters(small, new Map([...weights].slice(1)), "load")).toThrow(/missing weights "encoder.head.weight"/);
+    expect(() => checkParameters(small.parameters, weights, "load")).not.toThrow();
+    expect(() => checkParameters(small.parameters, new Map([...weights, ["extra", { data: [] }]]), "load")).toThrow(
+      /unknown weights "extra"/,
+    );
+    expect(() => checkParameters(small.parameters, new Map([...weights, ["encoder.head.bias", { data: [1] }]]), "load")).toThrow(
+      /2 values/,
+    );
+    expect(() => checkParameters(small.parameters, new Map([...weights].slice(1)), "load")).toThrow(
+      /missing weights "encoder.head.weight"/,
+    );
   });
 
   it("makes bernoulli options data", () => {
