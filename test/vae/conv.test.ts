@@ -36,22 +36,25 @@ import {
   sgd,
   vae,
 } from "../../lib/index.js";
-import { applyStack, inference, initialValue } from "../../lib/nn/index.js";
+import { initialValue, Noise, NoNoise, Pass } from "../../lib/nn/index.js";
 import { type Architecture, architectureOf, summarize } from "../../lib/vae/architecture.js";
 import { parseConfig, type VaeOptions } from "../../lib/vae/config.js";
-import { Noise } from "../../lib/vae/index.js";
+import { klContributions, logLikelihood, sumContributions } from "../../lib/vae/index.js";
 import { feedsByName, numbers } from "../support/feeds.js";
-import { DATA, encodeGraph, modelFunctions, objectiveTerms, probeGraph, trainingGraph } from "../support/graphs.js";
+import { DATA, encodeGraph, probeGraph, trainingGraph } from "../support/graphs.js";
 
 const build = (options: VaeOptions): Architecture => architectureOf(parseConfig(options, "vae"));
-const outputs = ({ encoder, decoder }: Architecture): string[] =>
-  [...encoder.entries, ...decoder.entries].map(({ name, layer, output }) => `${name} ${layer.kind} ${output.join("x")}`);
+const networksOf = ({ place }: Architecture) => ({ encoder: place.networks.encoder!, decoder: place.networks.decoder! });
+const outputs = (architecture: Architecture): string[] => {
+  const { encoder, decoder } = networksOf(architecture);
+  return [...encoder.entries, ...decoder.entries].map(({ name, layer, output }) => `${name} ${layer.kind} ${output.join("x")}`);
+};
 const step = { rows: 8, dtype: "float32", batchSize: 4, shuffle: false, optimizer: adam(), optimizerStart: 0 } as const;
 
 /** Values for all parameters of a model: small and all different. */
 function drawn({ parameters }: Architecture): Record<string, ArrayLike<number>> {
   return Object.fromEntries(
-    parameters.map((spec, stream) => [spec.name, evaluate([initialValue(spec, stream)], new Map(), { seed: 3, step: 9 })[0]!]),
+    parameters.map((spec) => [spec.name, evaluate([initialValue(spec, new Noise(spec.name))], new Map(), { seed: 3, step: 9 })[0]!]),
   );
 }
 
@@ -68,7 +71,7 @@ describe("presets", () => {
       "decoder.3 convTranspose2d 28x28x32",
       "decoder.head conv2d 28x28x1",
     ]);
-    expect(architecture.decoder.entries.at(-1)!.layer).toEqual(conv2d(1, 3));
+    expect(networksOf(architecture).decoder.entries.at(-1)!.layer).toEqual(conv2d(1, 3));
     expect(summarize(architecture)).toMatch(/total +228,193$/);
     expect(presets.image({ size: [28, 28, 1] })).toEqual(presets.image28());
   });
@@ -89,13 +92,15 @@ describe("presets", () => {
       "decoder.5 convTranspose2d 32x32x32",
       "decoder.6 convTranspose2d 64x64x3",
     ]);
-    expect(build(presets.image64()).encoder.entries[0]!.layer).toEqual(conv2d(32, 4, { stride: 2, padding: 1, activation: "relu" }));
+    expect(networksOf(build(presets.image64())).encoder.entries[0]!.layer).toEqual(
+      conv2d(32, 4, { stride: 2, padding: 1, activation: "relu" }),
+    );
   });
 
   it.each<[Shape]>([[[28, 28, 1]], [[28, 20, 1]], [[17, 23, 3]], [[5, 5, 2]], [[1, 40, 1]], [[101, 9, 4]], [[32, 32]], [[96, 96, 3]]])(
     "image fits %j: no dense head, every layer the size of its counterpart",
     (size) => {
-      const { encoder, decoder } = build(presets.image({ size, latent: 3 }));
+      const { encoder, decoder } = networksOf(build(presets.image({ size, latent: 3 })));
       expect(decoder.output).toEqual([...size.slice(0, 2), size[2] ?? 1]);
       expect(decoder.entries.at(-1)!.layer.kind).toBe("conv2d");
       const places = (entries: typeof encoder.entries, pick: "input" | "output") =>
@@ -149,9 +154,8 @@ describe("presets", () => {
       return steps.map(({ kernel }) => kernel);
     };
     const training = kernels(trainingGraph(architecture, { ...step, dtype: "uint8", rows: 100 }));
-    const convolutions = [...architecture.encoder.entries, ...architecture.decoder.entries].filter(({ layer }) =>
-      layer.kind.startsWith("conv"),
-    );
+    const { encoder, decoder } = networksOf(architecture);
+    const convolutions = [...encoder.entries, ...decoder.entries].filter(({ layer }) => layer.kind.startsWith("conv"));
     // Every convolution has a forward pass, a weight gradient and, but for the first, an input gradient.
     expect(training.filter((kernel) => kernel.startsWith("conv2d"))).toHaveLength(3 * convolutions.length - 1);
     expect(training.filter((kernel) => kernel === "conv2d_weight_gradient")).toHaveLength(convolutions.length);
@@ -181,10 +185,11 @@ describe("training and inference", () => {
     const running = ["encoder.1", "decoder.4"].flatMap((layer) => [`${layer}.runningMean`, `${layer}.runningVariance`]);
     expect(names.filter((name) => name.includes("running"))).toEqual(running);
     expect(new Set(names).size).toBe(names.length);
-    expect(architecture.trained.map(({ name }) => name).filter((name) => name.includes("running"))).toEqual([]);
+    const trained = architecture.parameters.filter(({ trainable }) => trainable !== false);
+    expect(trained.map(({ name }) => name).filter((name) => name.includes("running"))).toEqual([]);
     expect(architecture.parameters.map(({ name }) => name)).toEqual(expect.arrayContaining(running));
     // Two moments for every trained parameter, and all parameters themselves.
-    expect(names).toHaveLength(architecture.trained.length * 3 + running.length);
+    expect(names).toHaveLength(trained.length * 3 + running.length);
   });
 
   it("running statistics follow the batches, and inference then uses them", () => {
@@ -288,22 +293,23 @@ describe("derivatives of derivatives through a convolutional model", () => {
     // The mean squared norm of ∂ log p(x|z(x)) / ∂x (as WGAN-GP's of its critic), beside the ELBO.
     defineObjective("test.smooth", {
       parse: (options) => ({ kind: "test.smooth", weight: options.number("weight", { minimum: 0 }, 1) }),
-      terms: ({ weight }: { kind: string; weight: number }, { x, sample, logLikelihood, kl }) => {
-        const z = sample();
-        const reconstruction = logLikelihood(z);
-        const [slope] = grad(sum(reconstruction), [x]);
+      terms: ({ weight }: { kind: string; weight: number }, { batch, trace }) => {
+        const all = trace();
+        const reconstruction = logLikelihood(all);
+        const [slope] = grad(sum(reconstruction), [batch.x!]);
         const penalty = mean(sum(square(slope!), { axes: [1] }));
-        const bound = subtract(mean(reconstruction), mean(sum(kl(z, "closed"), { axes: [1] })));
+        const bound = subtract(mean(reconstruction), mean(sumContributions(klContributions(all))));
         return { loss: add(negate(bound), multiply(weight, penalty)), bound, penalty };
       },
     });
     const architecture = build({ ...tiny, objective: { kind: "test.smooth", weight: 0.5 } });
-    const model = modelFunctions(architecture, inference);
-    const x = constant({ data: pixels.slice(0, 32), shape: [2, 16] });
-    const { loss, penalty } = objectiveTerms(architecture, model, x, new Noise("test"));
+    const pass = new Pass("inference", new Noise("test"));
+    const x = constant({ data: pixels.slice(0, 32), shape: [2, 4, 4, 1] });
+    const { loss, penalty } = architecture.terms({ x }, pass.scope(architecture.place));
+    const parameters = new Map(architecture.parameters.map((parameter) => [parameter.name, pass.tensor(parameter)]));
     const values = drawn(architecture);
     expect(evaluate([penalty!], feedsByName([penalty!], values))[0]![0]).toBeGreaterThan(1e-3);
-    expectGradients(loss, model.parameters, values);
+    expectGradients(loss!, parameters, values);
     // The whole training step, with the second derivatives in it, is a plan.
     expect(compile(trainingGraph(architecture, step)).terms.names).toEqual(["loss", "bound", "penalty"]);
   });
@@ -313,10 +319,11 @@ describe("derivatives of derivatives through a convolutional model", () => {
     const x = constant({ data: pixels.slice(0, 32), shape: [2, 4, 4, 1] });
     const start = new Map(architecture.parameters.map(({ name, shape }) => [name, state(name, shape)]));
     const loss = (parameters: ReadonlyMap<string, Tensor>): Tensor => {
-      const of = ({ name }: { readonly name: string }) => parameters.get(name)!;
-      const { encoder, decoder } = architecture;
-      const head = applyStack(encoder, x, of, inference);
-      const decoded = applyStack(decoder, slice(head, [0, 0], [2, 2]), of, inference);
+      const pass = new Pass("inference", new NoNoise());
+      for (const [name, tensor] of parameters) pass.substitute(name, tensor);
+      const { encoder, decoder } = networksOf(architecture);
+      const head = pass.apply(encoder, x, {});
+      const decoded = pass.apply(decoder, slice(head, [0, 0], [2, 2]), {});
       return add(mean(square(subtract(decoded, x))), multiply(0.1, mean(square(head))));
     };
     let parameters: ReadonlyMap<string, Tensor> = start;

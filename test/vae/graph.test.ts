@@ -1,14 +1,21 @@
 import { describe, expect, it } from "vitest";
+import {
+  type Distribution,
+  defineLikelihood,
+  divergenceOf,
+  gaussian,
+  gaussianDistribution,
+  type Likelihood,
+} from "../../lib/distributions/index.js";
 import { constant, evaluate, grad, input, logsumexp, mean, negate, subtract, type Tensor, topological } from "../../lib/graph/index.js";
 import { normalDraws } from "../../lib/graph/philox.js";
-import { batchNorm, dense, dropout, inference, linear, sgd } from "../../lib/nn/index.js";
+import { batchNorm, dense, dropout, linear, Noise, Pass, placeOf, sgd, streamOf } from "../../lib/nn/index.js";
 import { architectureOf } from "../../lib/vae/architecture.js";
 import { parseConfig, type VaeOptions } from "../../lib/vae/config.js";
-import { defineLikelihood, defineObjective, elbo, gaussian, gaussianDistribution, Noise } from "../../lib/vae/index.js";
-import { likelihoods } from "../../lib/vae/likelihoods.js";
-import { streamOf } from "../../lib/vae/noise.js";
+import { defineObjective, elbo, familyOf, importanceLogWeights } from "../../lib/vae/index.js";
+import { prepared } from "../../lib/vae/prepare.js";
 import { feedsByName, numbers } from "../support/feeds.js";
-import { DATA, elboGraph, importanceGraph, modelFunctions, objectiveTerms, sampleGraph, trainingGraph } from "../support/graphs.js";
+import { DATA, elboGraph, importanceGraph, sampleGraph, trainingGraph } from "../support/graphs.js";
 
 const LOG_2PI = Math.log(2 * Math.PI);
 const tiny: VaeOptions = { input: [3], latent: 2, encoder: [], decoder: [], likelihood: "bernoulli" };
@@ -37,6 +44,8 @@ function posteriorOf(x: readonly number[], noise: readonly number[]) {
   return { mu, logVariance, z: mu.map((value, i) => value + Math.exp(logVariance[i]! / 2) * noise[i]!) };
 }
 
+const inference = () => new Pass("inference", new Noise("test"));
+
 /** Terms of a batch by hand, with the noise of the posterior. */
 function byHand(logDensity: (x: number, decoded: number) => number, seed: number, step: number) {
   const noise = [...normalDraws(4, streamOf("test/posterior/0"), step, BigInt(seed))];
@@ -56,10 +65,8 @@ function byHand(logDensity: (x: number, decoded: number) => number, seed: number
 }
 
 function terms(change: Partial<VaeOptions>, options: { seed: number; step: number }, extra = {}): Record<string, number> {
-  const architecture = build(change);
-  const model = modelFunctions(architecture, inference);
-  const x = model.prepare(constant({ data: rows.flat(), shape: [2, 3] }));
-  const graph = objectiveTerms(architecture, model, x, new Noise("test"));
+  const { terms: of, place } = build(change);
+  const graph = of({ x: constant({ data: rows.flat(), shape: [2, 3] }) }, inference().scope(place));
   const names = Object.keys(graph);
   const tensors = names.map((name) => graph[name]!);
   const values = evaluate(tensors, feedsByName(tensors, { ...weights, ...extra }), options);
@@ -118,34 +125,40 @@ describe("the ELBO against its formula", () => {
 });
 
 describe("densities", () => {
+  /** The likelihood of rows of one value, given what the decoder gives for them. */
+  const given = (likelihood: string | Likelihood, head: Tensor): Distribution =>
+    familyOf("likelihood", likelihood).distribution(head, {
+      event: [1],
+      rows: head.shape[0]!,
+      scope: inference().scope(placeOf("", {}, "test")),
+    });
+
   it("the Gaussian likelihood integrates to one", () => {
     const count = 4001;
     const x = Array.from({ length: count }, (_, index) => -10 + index * 0.005);
     const likelihood = gaussian({ scale: 0.7 });
-    const log = likelihoods
-      .of(likelihood)
-      .logDensity(likelihood, constant({ data: x, shape: [count, 1] }), constant({ data: x.map(() => 0.4), shape: [count, 1] }), {});
+    const head = constant({ data: x.map(() => 0.4), shape: [count, 1] });
+    const log = given(likelihood, head).logDensity(constant({ data: x, shape: [count, 1] }));
     const total = evaluate([log])[0]!.reduce((sum, value) => sum + Math.exp(value) * 0.005, 0);
     expect(total).toBeCloseTo(1, 6);
   });
 
   it("the Bernoulli likelihood sums to one", () => {
-    const likelihood = likelihoods.parse("bernoulli", "test");
     const logits = constant({ data: [1.3, 1.3], shape: [2, 1] });
-    const log = likelihoods.of(likelihood).logDensity(likelihood, constant({ data: [0, 1], shape: [2, 1] }), logits, {});
+    const log = given("bernoulli", logits).logDensity(constant({ data: [0, 1], shape: [2, 1] }));
     expect(evaluate([log])[0]!.reduce((sum, value) => sum + Math.exp(value), 0)).toBeCloseTo(1, 12);
   });
 
   it("closed KL is the mean of the Monte Carlo one", () => {
-    const architecture = build();
-    const model = modelFunctions(architecture, inference);
     const count = 20_000;
     const repeat = (values: number[]) => constant({ data: Array.from({ length: count }, () => values).flat(), shape: [count, 2] });
     const posterior = gaussianDistribution(repeat([0.8, -0.3]), repeat([-1.2, 0.4]));
-    const z = posterior.sample(new Noise("test"));
+    const scope = inference().scope(placeOf("", {}, "test"));
+    const prior = familyOf("prior", "standardNormal").distribution(undefined, { event: [2], rows: count, scope });
+    const draw = posterior.draw(new Noise("test"));
     const [closed, estimated] = evaluate([
-      mean(model.kl(posterior, z, "closed"), { axes: [0] }),
-      mean(model.kl(posterior, z, "monteCarlo"), { axes: [0] }),
+      mean(divergenceOf(posterior, prior, draw, "closed"), { axes: [0] }),
+      mean(divergenceOf(posterior, prior, draw, "monteCarlo"), { axes: [0] }),
     ]);
     expect(closed![0]).toBeCloseTo(0.5 * (0.64 + Math.exp(-1.2) - 1 + 1.2), 10);
     // The estimate's standard deviation is below 1 per draw, so below 0.01 for the mean.
@@ -197,12 +210,11 @@ describe("graphs of a model", () => {
   });
 
   it("the training graph's loss has the right gradient", () => {
-    const architecture = build();
-    const model = modelFunctions(architecture, inference);
-    const x = constant({ data: rows.flat(), shape: [2, 3] });
-    const { loss } = objectiveTerms(architecture, model, x, new Noise("test"));
-    const parameter = model.parameters.get("encoder.head.weight")!;
-    const [gradient] = grad(loss, [parameter]);
+    const { terms, place, parameters } = build();
+    const pass = inference();
+    const loss = terms({ x: constant({ data: rows.flat(), shape: [2, 3] }) }, pass.scope(place)).loss!;
+    const parameter = parameters.find(({ name }) => name === "encoder.head.weight")!;
+    const [gradient] = grad(loss, [pass.tensor(parameter)]);
     const at = (values: readonly number[], tensor: Tensor): Float64Array => {
       const feeds = feedsByName([tensor], { ...weights, "encoder.head.weight": values });
       return evaluate([tensor], feeds, { seed: 2, step: 1 })[0]!;
@@ -261,8 +273,8 @@ describe("graphs of a model", () => {
   it("objectives of users get the context they need", () => {
     defineObjective("test.iwae", {
       parse: (options) => ({ kind: "test.iwae", samples: options.number("samples", { minimum: 1, integer: true }, 5) }),
-      terms: ({ samples }: { kind: string; samples: number }, { importanceLogWeights }) => {
-        const bound = mean(subtract(logsumexp(importanceLogWeights(samples), { axes: [1] }), Math.log(samples)));
+      terms: ({ samples }: { kind: string; samples: number }, { trace }) => {
+        const bound = mean(subtract(logsumexp(importanceLogWeights(trace(samples), samples), { axes: [1] }), Math.log(samples)));
         return { loss: negate(bound), bound };
       },
     });
@@ -294,9 +306,9 @@ describe("graphs of a model", () => {
   it("an objective's posterior is the one that its importance weights are drawn from", () => {
     defineObjective("test.both", {
       parse: () => ({ kind: "test.both" }),
-      terms: (_, { posterior, importanceLogWeights }) => ({
-        loss: negate(mean(importanceLogWeights(2))),
-        spread: mean(posterior.standardDeviation),
+      terms: (_, { trace }) => ({
+        loss: negate(mean(importanceLogWeights(trace(2), 2))),
+        spread: mean(trace().latents.z!.posterior.standardDeviation!),
       }),
     });
     const architecture = build({ encoder: [dense(5), dropout(0.5)], objective: { kind: "test.both" } });
@@ -316,9 +328,7 @@ describe("graphs of a model", () => {
       /a scalar float32 tensor as "loss"; received a float32 tensor \[2\]/,
     );
     expect(() => defineObjective("test.empty", {} as never)).toThrow(/received no parse, no terms/);
-    expect(() => defineLikelihood("test.empty", { parse: () => ({ kind: "test.empty" }) } as never)).toThrow(
-      /received no headShape, no logDensity, no mean/,
-    );
+    expect(() => defineLikelihood("test.empty", { parse: () => ({ kind: "test.empty" }) } as never)).toThrow(/received no distribution/);
   });
 
   it("samples follow the temperature", () => {
@@ -332,14 +342,12 @@ describe("graphs of a model", () => {
 
   it("stochastic binarization gives zeros and ones with the data as probabilities", () => {
     const architecture = build({ likelihood: { kind: "bernoulli", binarize: "stochastic" } });
-    const prepared = modelFunctions(architecture, inference).prepare(
-      constant({ data: Array<number>(3000).fill(0.3), shape: [1000, 3] }),
-      new Noise("test"),
-    );
-    const [values] = evaluate([prepared]);
+    const stored = constant({ data: Array<number>(3000).fill(0.3), shape: [1000, 3] });
+    const { x } = prepared(architecture, { x: stored }, inference().scope(architecture.place), new Noise("test")).batch;
+    const [values] = evaluate([x!]);
     expect(new Set(values)).toEqual(new Set([0, 1]));
     expect(values!.reduce((total, value) => total + value, 0) / 3000).toBeCloseTo(0.3, 1);
-    expect(topological([prepared]).filter(({ op }) => op === "uniform")).toHaveLength(1);
+    expect(topological([x!]).filter(({ op }) => op === "uniform")).toHaveLength(1);
   });
 
   it("noise never shares a stream", () => {

@@ -22,15 +22,17 @@ import {
   defineObjective,
   dense,
   dropout,
+  type LatentTrace,
+  logLikelihood,
   residual,
   sequential,
   type VaeOptions,
   vae,
 } from "../../lib/index.js";
+import { BATCH_ORDER, Noise, RowNoise, streamOf } from "../../lib/nn/index.js";
 import * as ops from "../../lib/ops/index.js";
 import { architectureOf } from "../../lib/vae/architecture.js";
 import { parseConfig } from "../../lib/vae/config.js";
-import { BATCH_ORDER, Noise, RowNoise, streamOf } from "../../lib/vae/noise.js";
 import { clusteredRows } from "../support/data.js";
 import { elboGraph, importanceGraph, sampleGraph, trainingGraph } from "../support/graphs.js";
 
@@ -45,28 +47,38 @@ defineLikelihood("noise.twice", {
     const [a, b] = [noise.uniform(x.shape), noise.uniform(x.shape)];
     return multiply(x, multiply(a, b));
   },
-  logDensity: (_, x, head) => multiply(-0.5, multiply(subtract(x, head), subtract(x, head))),
-  mean: (_, head) => head,
+  distribution: (_, head) => ({
+    family: "noise.twice",
+    mean: head!,
+    draw: () => {
+      throw new Error("not needed here");
+    },
+    logDensity: (x) => multiply(-0.5, multiply(subtract(x, head!), subtract(x, head!))),
+  }),
 });
 
 /** Terms: how the posterior's ε goes with the user's stream 0, 1, …, and with the objective's own noise. */
 defineObjective("noise.witness", {
   parse: () => ({ kind: "noise.witness" }),
   terms: (_, context) => {
-    const { posterior, noise } = context;
-    const z = context.sample();
-    const epsilon = divide(subtract(z, posterior.mean), posterior.standardDeviation);
+    const { noise } = context.scope;
+    const first = context.trace();
+    const epsilonOf = ({ posterior, draw }: LatentTrace): Tensor =>
+      divide(subtract(draw.value, posterior.mean!), posterior.standardDeviation!);
+    const { z } = first.latents as { readonly z: LatentTrace };
+    const { shape } = z.draw.value;
+    const epsilon = epsilonOf(z);
     const together = (other: Tensor): Tensor => mean(multiply(epsilon, other));
-    const own = noise.normal(z.shape);
-    const numbered = Array.from({ length: 12 }, (_, stream) => [`user${stream}`, together(normal(z.shape, stream))] as const);
-    const again = divide(subtract(context.sample(), posterior.mean), posterior.standardDeviation);
+    const own = noise.normal(shape);
+    const numbered = Array.from({ length: 12 }, (_, stream) => [`user${stream}`, together(normal(shape, stream))] as const);
+    const again = epsilonOf(context.trace().latents.z!);
     return {
-      loss: negate(mean(sum(context.logLikelihood(z), { axes: [0] }))),
+      loss: negate(mean(sum(logLikelihood(first), { axes: [0] }))),
       itself: together(epsilon),
       own: together(own),
-      next: together(noise.normal(z.shape)),
+      next: together(noise.normal(shape)),
       again: together(again),
-      centred: mean(multiply(own, subtract(noise.uniform(z.shape), 0.5))),
+      centred: mean(multiply(own, subtract(noise.uniform(shape), 0.5))),
       ...Object.fromEntries(numbered),
     };
   },
@@ -123,10 +135,10 @@ describe("the draws of a training step", () => {
     const bound = 5 / Math.sqrt(ROWS * SIZE * steps);
     const history = await model.fit(clusteredRows(1000, SIZE), { steps, batchSize: ROWS });
     const total: Record<string, number> = {};
-    for (const { terms, step } of history.epochs) {
+    for (const { metrics, step } of history.epochs) {
       const weight = (step - (total.before ?? 0)) / steps;
       total.before = step;
-      for (const [name, value] of Object.entries(terms)) total[name] = (total[name] ?? 0) + weight * value;
+      for (const [name, value] of Object.entries(metrics)) total[name] = (total[name] ?? 0) + weight * value;
     }
     const { loss, before, itself, ...others } = total;
     expect([loss, before].every(Number.isFinite)).toBe(true);
