@@ -153,7 +153,8 @@ export function inLayer<Result>(name: string, body: () => Result): Result {
     return body();
   } catch (error) {
     if (!(error instanceof VaeError)) throw error;
-    if (error.operation.startsWith(`${name}.`)) throw error; // a layer within this one, by its full name
+    // What the layer's scope says, or a layer within this one: by its full name already.
+    if (error.operation === name || error.operation.startsWith(`${name}.`)) throw error;
     // From within a layer made of layers, whose own are called by their places: `layers.0: conv2d` becomes `encoder.3.layers.0: conv2d`.
     const nested = /^[\w-]+\.[\w-]+(\.|: )/.test(error.operation);
     throw error.renamed(`${name}${nested ? "." : ": "}${error.operation}`);
