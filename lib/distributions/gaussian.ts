@@ -87,7 +87,9 @@ interface Gaussian extends Tagged {
   readonly kind: "gaussian";
   /** Absent in a posterior: predicted. */
   readonly scale?: Scale;
+  /** Of likelihoods. */
   readonly minimumScale?: number;
+  /** Of posteriors. */
   readonly logVarianceRange?: readonly [low: number, high: number];
 }
 
@@ -110,9 +112,10 @@ const gaussianBehaviour: Omit<FamilyBehaviour<Gaussian>, "parse"> = {
     return { parameters: { logScale: { shape: scale === "learned" ? [] : [sizeOf(event)], initializer: "zeros" } } };
   },
   distribution: (family, head, { event, rows, scope }) => {
-    const { scale = "predicted", logVarianceRange: [low, high] = DEFAULT_RANGE } = family;
+    const { scale = "predicted" } = family;
     const size = sizeOf(event);
     if (scale === "predicted") {
+      const [low, high] = predictedRange(family);
       const mean = slice(head!, [0, 0], [rows, size]);
       // Outside of the range exp overflows or the density becomes a spike that float32 cannot hold.
       return gaussianDistribution(mean, softlyBounded(slice(head!, [0, size], [rows, 2 * size]), low, high));
@@ -121,6 +124,11 @@ const gaussianBehaviour: Omit<FamilyBehaviour<Gaussian>, "parse"> = {
     return scaledGaussian(head!, boundedLogScale(family.minimumScale!, scope.parameters.logScale!));
   },
 };
+
+/** A posterior says its bounds. Of a likelihood the lower one is its smallest σ, the upper one far above data of unit scale. */
+function predictedRange({ logVarianceRange, minimumScale }: Gaussian): readonly [low: number, high: number] {
+  return logVarianceRange ?? [2 * Math.log(minimumScale!), DEFAULT_RANGE[1]];
+}
 
 /** With log N(x; μ, σ²) = −½ ((x − μ)/σ)² − log σ − ½ log 2π for a number σ: its constants are folded here. */
 function fixedGaussian(mean: Tensor, scale: number): GaussianDistribution {
@@ -189,9 +197,7 @@ defineLikelihood<Gaussian>("gaussian", {
         ? options.choice("scale", ["learned", "perDimension", "predicted"])
         : options.number("scale", { above: 0, maximum: 1e18 }, 1);
     const minimumScale = options.number("minimumScale", { minimum: 1e-18, maximum: 1 }, 1e-3);
-    // The lower bound of a predicted σ, softly as for posteriors; the upper one is far above data of unit scale.
-    const range = scale === "predicted" ? { logVarianceRange: [2 * Math.log(minimumScale), 20] as const } : {};
-    return { kind: "gaussian", scale, minimumScale, ...range };
+    return { kind: "gaussian", scale, minimumScale };
   },
 });
 
