@@ -2,7 +2,7 @@
 import { describe, VaeError } from "../errors.js";
 import { suggestion } from "../graph/arguments.js";
 import { isTensor, sameShape, showShape, state, type Tensor } from "../graph/index.js";
-import { letGo } from "../graph/kinds.js";
+import { isFunction, letGo } from "../graph/kinds.js";
 import { layers } from "./layer.js";
 import type { NamedParameter } from "./parameters.js";
 import type { Conditions, NoiseSource, Scope } from "./scope.js";
@@ -36,7 +36,18 @@ export class Pass {
   }
 
   update(tensor: Tensor, next: (current: Tensor) => Tensor): void {
-    if (this.mode === "training") this.#next.set(tensor, next(this.#next.get(tensor) ?? tensor));
+    const wrong = (expected: string, received: unknown): VaeError => {
+      letGo(received);
+      const shown = isTensor(received) ? `a ${received.dtype} tensor ${showShape(received.shape)}` : describe(received);
+      return new VaeError({ code: "argument", operation: "update", expected, received: shown });
+    };
+    if (!isTensor(tensor)) throw wrong("a parameter of the scope and a function to its next value", tensor);
+    if (!isFunction(next)) throw wrong("a function from the value so far to the next one", next);
+    if (this.mode !== "training") return;
+    const value: unknown = next(this.#next.get(tensor) ?? tensor);
+    const isNext = isTensor(value) && value.dtype === "float32" && sameShape(value.shape, tensor.shape);
+    if (!isNext) throw wrong(`the next value as a float32 tensor ${showShape(tensor.shape)}`, value);
+    this.#next.set(tensor, value);
   }
 
   /** What the parts have updated, with the next values. */

@@ -1,5 +1,5 @@
 import { describe, VaeError } from "../errors.js";
-import { isRecord } from "../graph/arguments.js";
+import { Fields, isRecord } from "../graph/arguments.js";
 import { broadcastTo, constant, multiply, type Shape, subtract, type Tensor } from "../graph/index.js";
 import { letGo } from "../graph/kinds.js";
 import { checkShape } from "../graph/tensor.js";
@@ -74,9 +74,18 @@ export function nameParameters(
     }
     checkShape(`${operation} ${parameter}`, spec.shape);
     checkOwnName(operation, parameter, "parameter");
+    checkRest(new Fields(`${operation} ${parameter}`, spec));
     return [parameter, { ...spec, name: owner === "" ? parameter : `${owner}.${parameter}` }] as const;
   });
   return Object.fromEntries(named);
+}
+
+/** What may be left out of a parameter, and that there is nothing else: a misspelt `trainable` would train running statistics. */
+function checkRest(fields: Fields): void {
+  for (const name of ["shape", "initializer"]) fields.raw(name);
+  for (const name of ["fanIn", "fanOut"]) fields.number(name, { above: 0 }, 1);
+  fields.boolean("trainable", true);
+  fields.finish();
 }
 
 /**

@@ -1,6 +1,6 @@
 // Parts of a model in their places: shapes inferred, parameters named.
 import { describe, VaeError } from "../errors.js";
-import { isRecord } from "../graph/arguments.js";
+import { Fields, isRecord } from "../graph/arguments.js";
 import { type Shape, sameShape, sizeOf } from "../graph/index.js";
 import { isArray, letGo } from "../graph/kinds.js";
 import { checkShape } from "../graph/tensor.js";
@@ -8,7 +8,7 @@ import { conv1d, conv2d } from "./conv.js";
 import { dense } from "./dense.js";
 import { type Layer, layers, reshapeLayer } from "./layer.js";
 import { checkOwnName, type NamedParameter, nameParameters } from "./parameters.js";
-import type { ConditionShapes, Declared } from "./scope.js";
+import type { ConditionShapes, Declared, NetworkSpec } from "./scope.js";
 
 /** A part of a model in its place: what it declared, under the names that this has in the whole model. */
 export interface Place {
@@ -87,7 +87,20 @@ function checkedDeclaration(declared: Declared, operation: string): Declared {
     throw wrong(`the network ${describe(name)} as { layers, input, output? }`, spec);
   }
   for (const name of [...Object.keys(networks), ...Object.keys(parts)]) checkOwnName(operation, name, "network or part");
-  return { ...(parameters === undefined ? {} : { parameters }), networks, parts };
+  const checked = mapEntries(networks, (name, spec) => checkedNetwork(new Fields(`${operation} ${name}`, spec)));
+  return { ...(parameters === undefined ? {} : { parameters }), networks: checked, parts };
+}
+
+/** A network as a part declared it, whose layers may be plain data. */
+function checkedNetwork(fields: Fields): NetworkSpec {
+  const list = fields.raw("layers") as readonly unknown[];
+  const parsed = Array.from(list, (layer, index) => layers.parsed(layer, `${fields.operation} layers[${index}]`) as Layer);
+  const input = fields.shape("input");
+  const output = fields.raw("output") === undefined ? undefined : fields.shape("output");
+  fields.finish();
+  // The list itself where it is complete: what is known of it is kept by it.
+  const isComplete = parsed.every((layer, index) => layer === list[index]);
+  return { layers: isComplete ? (list as readonly Layer[]) : parsed, input, ...(output === undefined ? {} : { output }) };
 }
 
 /** The shape after a list of layers. It is asked for by every list that this one stands in: what is known is not inferred again. */

@@ -264,6 +264,37 @@ describe("a declaration", () => {
     ["of a name with a slash", { networks: { "a/b": body } }, /the name of a network or part without/],
     ["of a name with a star", { parts: { "*": {} } }, /the name of a network or part without/],
     ["of an empty name", { parameters: { "": gain } }, /the name of a parameter without/],
+    ["of a parameter with an unknown option", { parameters: { gain: { ...gain, trained: false } } }, /gain: unknown option "trained"/],
+    [
+      "of a parameter that is trainable or what",
+      { parameters: { gain: { ...gain, trainable: 0 } } },
+      /gain: expected trainable to be .*received 0/,
+    ],
+    [
+      "of a parameter of no fan-in",
+      { parameters: { gain: { ...gain, fanIn: 0 } } },
+      /gain: expected fanIn to be a finite number above 0; received 0/,
+    ],
+    ["of a network without an input", { networks: { body: { layers: [dense(2)] } } }, /body: expected input to be .*received undefined/],
+    ["of a network of no shape", { networks: { body: { ...body, input: [-2] } } }, /body: expected input to be .*received \[-2\]/],
+    ["of a network to no shape", { networks: { body: { ...body, output: "x" } } }, /body: expected output to be .*received "x"/],
+    [
+      "of a network with an unknown option",
+      { networks: { body: { ...body, outputs: [2] } } },
+      /body: unknown option "outputs"[\s\S]*did you mean "output"/,
+    ],
+    ["of what is no layer", { networks: { body: { ...body, layers: [dense(2), 3] } } }, /body layers\[1\]: expected a layer/],
+    ["of a hole in a network", { networks: { body: { ...body, layers: Array(1) } } }, /body layers\[0\]: expected a layer/],
+    [
+      "of an unknown layer",
+      { networks: { body: { ...body, layers: [{ kind: "densee" }] } } },
+      /body layers\[0\]: unknown layer kind "densee"/,
+    ],
+    [
+      "of a layer that cannot be",
+      { networks: { body: { ...body, layers: [{ kind: "dense", units: 0 }] } } },
+      /body layers\[0\]: dense: expected units/,
+    ],
     ["of a wrong part", { parts: { inner: { parameters: { gain: 3 } } } }, /inner: expected the parameter "gain" as/],
   ])("%s is refused with the layer's name", (name, declared, message) => {
     const kind = `scope.wrong ${name}`;
@@ -282,6 +313,18 @@ describe("a declaration", () => {
     expect(make).toThrow(VaeError);
     expect(make).toThrow(message);
     expect(make).toThrow(`encoder.0: ${kind}`);
+  });
+
+  it("may hold layers as plain data", () => {
+    const plain = layerOf(
+      "scope.plain",
+      (input) => ({ networks: { body: { layers: [{ kind: "dense", units: 3 }], input } } }),
+      (x) => x,
+    );
+    expect(parametersIn(inferStack("encoder.", [plain], [2])).map(({ name }) => name)).toEqual([
+      "encoder.0.body.0.weight",
+      "encoder.0.body.0.bias",
+    ]);
   });
 
   it("with layers that do not fit is refused with the network's place", () => {
@@ -350,6 +393,35 @@ describe("a scope", () => {
     const [[tensor, next]] = pass.updates as [readonly [Tensor, Tensor]];
     expect(tensor).toBe(scope.parameters.count);
     expect(evaluate([next], feedsByName([next], { count: [4] }))[0]![0]).toBe(50);
+  });
+
+  it.each<[string, (scope: Scope) => void, RegExp]>([
+    [
+      "nothing",
+      ({ update, parameters }) => update(parameters.missing!, (current) => current),
+      /^update: expected a parameter of the scope .*received undefined/,
+    ],
+    [
+      "by no function",
+      ({ update, parameters }) => update(parameters.count!, 3 as never),
+      /^update: expected a function from the value so far .*received 3/,
+    ],
+    [
+      "to nothing",
+      ({ update, parameters }) => update(parameters.count!, () => undefined as never),
+      /^update: expected the next value as a float32 tensor \[\]; received undefined/,
+    ],
+    ["to a number", ({ update, parameters }) => update(parameters.count!, () => 3 as never), /a float32 tensor \[\]; received 3/],
+    [
+      "to another shape",
+      ({ update, parameters }) => update(parameters.count!, (current) => add(current, rowsOf(1, 2))),
+      /received a float32 tensor \[1, 2\]/,
+    ],
+  ])("refuses to update %s", (_, apply, message) => {
+    const pass = training();
+    expect(() => apply(pass.scope(place))).toThrow(VaeError);
+    expect(() => apply(pass.scope(place))).toThrow(message);
+    expect(pass.updates).toEqual([]);
   });
 
   it("updates nothing at inference, whose function is not even called", () => {
