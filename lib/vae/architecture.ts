@@ -3,7 +3,7 @@ import { type Likelihood, likelihoods, rangeOf } from "../distributions/index.js
 import { VaeError } from "../errors.js";
 import { greatest } from "../graph/extremes.js";
 import { type Shape, sizeOf, step } from "../graph/index.js";
-import { type Declared, type NamedParameter, type Place, parametersIn, placeOf, type Scope, type Stack } from "../nn/index.js";
+import { type Declared, Fields, type NamedParameter, type Place, parametersIn, placeOf, type Scope, type Stack } from "../nn/index.js";
 import type { FieldSpec, Terms, Trainable } from "../train/trainable.js";
 import { type Condition, conditionKinds, conditionShape } from "./conditions.js";
 import { type VaeConfig, type WiredConfig, wiringOf } from "./config.js";
@@ -94,7 +94,10 @@ function termsIn(architecture: Architecture, stored: Batch, root: Scope): Terms 
     step: step(),
     batch,
     scope: own,
-    trace: (samples = 1): Trace => traceOf(wiring, batch, scope, samples),
+    trace: (samples = 1): Trace => {
+      const given = new Fields("trace", { samples });
+      return traceOf(wiring, batch, scope, given.number("samples", { minimum: 1, integer: true }));
+    },
     generate: (latents, count = rows) => generated(wiring, latents, count, scope),
   };
   return termsOf(config.objective.kind, objectives.of(config.objective).terms(config.objective, context));

@@ -13,8 +13,8 @@ import {
   wrongResult,
 } from "../distributions/index.js";
 import { describe, VaeError } from "../errors.js";
-import { noMore } from "../graph/arguments.js";
-import { reshape, type Shape, sizeOf, type Tensor } from "../graph/index.js";
+import { isRecord, noMore } from "../graph/arguments.js";
+import { isTensor, reshape, type Shape, showShape, sizeOf, type Tensor } from "../graph/index.js";
 import { isReadable, letGo, propertiesOf } from "../graph/kinds.js";
 import { shapeInstead } from "../graph/tensor.js";
 import { type Behaviour, type Declared, Fields, Registry, type Scope, type Tagged } from "../nn/index.js";
@@ -109,14 +109,14 @@ export function traceOf(wiring: Wiring, batch: Batch, scope: Scope, samples: num
   const asked = (method: string): Asked => ({ family: "wiring", part: wiring.kind, method });
   const result: unknown = wirings.of(wiring).trace(wiring, batch, scope, samples);
   const { latents, observations } = propertiesOf(result) as Partial<Trace>;
-  const isRecord = (value: unknown): value is object => typeof value === "object" && value !== null && isReadable(value);
-  if (!isRecord(latents) || !isRecord(observations) || Object.keys(observations).length === 0) {
+  const isObject = (value: unknown): value is object => typeof value === "object" && value !== null && isReadable(value);
+  if (!isObject(latents) || !isObject(observations) || Object.keys(observations).length === 0) {
     throw wrongResult(asked("trace"), "argument", "an object { latents, observations } with at least one observation", result);
   }
   for (const [name, part] of Object.entries(latents)) {
     const { draw, posterior, prior } = propertiesOf(part) as Partial<Trace["latents"][string]>;
     const { value, logDensity } = propertiesOf(draw) as Partial<Trace["latents"][string]["draw"]>;
-    if (!isRecord(posterior) || !isRecord(prior))
+    if (!isObject(posterior) || !isObject(prior))
       throw wrongResult(asked("trace"), "argument", `"${name}" as { posterior, prior, draw }`, part);
     const { shape = [] } = (value ?? {}) as Tensor;
     tensorOf(asked(`trace().latents.${name}.draw.value`), value, shape.length === 2 ? shape : [shape[0] ?? 1, 1]);
@@ -124,13 +124,28 @@ export function traceOf(wiring: Wiring, batch: Batch, scope: Scope, samples: num
   }
   for (const [name, part] of Object.entries(observations)) {
     const { distribution } = propertiesOf(part) as Partial<Trace["observations"][string]>;
-    if (!isRecord(distribution)) throw wrongResult(asked("trace"), "argument", `"${name}" as { distribution, value }`, part);
+    if (!isObject(distribution)) throw wrongResult(asked("trace"), "argument", `"${name}" as { distribution, value }`, part);
   }
   return result as Trace;
 }
 
+/** Latents come from objectives, which users define too. */
+function checkLatents(latents: Batch, rows: number): void {
+  const wrong = (what: string, received: unknown): VaeError => {
+    letGo(received);
+    const shown = isTensor(received) ? `a ${received.dtype} tensor ${showShape(received.shape)}` : describe(received);
+    return new VaeError({ code: "argument", operation: "generate", expected: `${what}a float32 tensor [${rows}, size]`, received: shown });
+  };
+  if (!isRecord(latents)) throw wrong("latents by name, each ", latents);
+  for (const [name, latent] of Object.entries<unknown>(latents)) {
+    const isLatent = isTensor(latent) && latent.dtype === "float32" && latent.shape.length === 2 && latent.shape[0] === rows;
+    if (!isLatent && latent !== undefined) throw wrong(`the latent ${describe(name)} as `, latent);
+  }
+}
+
 /** The same for what is generated. */
 export function generated(wiring: Wiring, latents: Batch, rows: number, scope: Scope): Readonly<Record<string, Distribution>> {
+  checkLatents(latents, rows);
   const result: unknown = wirings.of(wiring).generate(wiring, latents, rows, scope);
   if (typeof result === "object" && result !== null && isReadable(result)) return result as Readonly<Record<string, Distribution>>;
   throw wrongResult(

@@ -7,12 +7,13 @@ import {
   gaussianDistribution,
   type Likelihood,
 } from "../../lib/distributions/index.js";
+import { VaeError } from "../../lib/errors.js";
 import { constant, evaluate, grad, input, logsumexp, mean, negate, subtract, type Tensor, topological } from "../../lib/graph/index.js";
 import { normalDraws } from "../../lib/graph/philox.js";
 import { batchNorm, dense, dropout, linear, Noise, Pass, placeOf, sgd, streamOf } from "../../lib/nn/index.js";
 import { architectureOf } from "../../lib/vae/architecture.js";
 import { parseConfig, type VaeOptions } from "../../lib/vae/config.js";
-import { defineObjective, elbo, familyOf, importanceLogWeights } from "../../lib/vae/index.js";
+import { defineObjective, elbo, familyOf, importanceLogWeights, type ObjectiveContext } from "../../lib/vae/index.js";
 import { prepared } from "../../lib/vae/prepare.js";
 import { feedsByName, numbers } from "../support/feeds.js";
 import { DATA, elboGraph, importanceGraph, sampleGraph, trainingGraph } from "../support/graphs.js";
@@ -329,6 +330,58 @@ describe("graphs of a model", () => {
     );
     expect(() => defineObjective("test.empty", {} as never)).toThrow(/received no parse, no terms/);
     expect(() => defineLikelihood("test.empty", { parse: () => ({ kind: "test.empty" }) } as never)).toThrow(/received no distribution/);
+  });
+
+  it.each<[string, (context: ObjectiveContext) => unknown, RegExp]>([
+    ["no draws", ({ trace }) => trace(0), /^trace: expected samples to be a whole number of at least 1; received 0/],
+    ["draws in words", ({ trace }) => trace("2" as never), /^trace: expected samples to be .*received "2"/],
+    [
+      "latents that are none",
+      ({ generate }) => generate(3 as never),
+      /^generate: expected latents by name, each a float32 tensor \[2, size\]; received 3/,
+    ],
+    ["no latents", ({ generate }) => generate(undefined as never), /^generate: expected latents by name/],
+    [
+      "a latent that is a number",
+      ({ generate }) => generate({ z: 3 as never }),
+      /^generate: expected the latent "z" as a float32 tensor \[2, size\]; received 3/,
+    ],
+    [
+      "latents of other rows",
+      ({ generate }) => generate({ z: constant({ data: [1, 2], shape: [1, 2] }) }),
+      /^generate: expected the latent "z" as .*\[2, size\]; received a float32 tensor \[1, 2\]/,
+    ],
+  ])("an objective that asks for %s is refused", (name, ask, message) => {
+    const kind = `test.asks ${name}`;
+    defineObjective(kind, {
+      parse: () => ({ kind }),
+      terms: (_, context) => {
+        ask(context);
+        return { loss: constant(0) };
+      },
+    });
+    expect(() => terms({ objective: { kind } }, { seed: 1, step: 0 })).toThrow(VaeError);
+    expect(() => terms({ objective: { kind } }, { seed: 1, step: 0 })).toThrow(message);
+  });
+
+  it("objectives generate from latents of theirs, and from the prior", () => {
+    defineObjective("test.generates", {
+      parse: () => ({ kind: "test.generates" }),
+      terms: (_, { generate }) => {
+        const of = (latents: Readonly<Record<string, Tensor>>, rows?: number): Tensor => generate(latents, rows).x!.mean!;
+        const given = of({ z: constant({ data: [0, 0, 0, 0], shape: [2, 2] }) });
+        const drawn = of({}, 3);
+        expect([given.shape, drawn.shape]).toEqual([
+          [2, 3],
+          [3, 3],
+        ]);
+        return { loss: constant(0), given: mean(given), drawn: mean(drawn) };
+      },
+    });
+    const { given, drawn } = terms({ objective: { kind: "test.generates" } }, { seed: 1, step: 0 });
+    const expected = weights["decoder.head.bias"].reduce((total, bias) => total + 1 / (1 + Math.exp(-bias)) / 3, 0);
+    expect(given).toBeCloseTo(expected, 12);
+    expect(drawn).not.toBeCloseTo(expected, 6);
   });
 
   it("samples follow the temperature", () => {
