@@ -11,7 +11,7 @@ import { type ObjectiveContext, objectives, termsOf } from "./objectives.js";
 import { type Preparation, preparations } from "./preparations.js";
 import { prepared } from "./prepare.js";
 import type { Trace } from "./trace.js";
-import { type Batch, generated, traceOf, type Wiring, wirings } from "./wiring.js";
+import { type Batch, generated, observationsOf, traceOf, type Wiring, wirings } from "./wiring.js";
 
 /** A model before it has weights: what it is made of, and what is trained of it. */
 export interface Architecture extends Trainable {
@@ -40,7 +40,7 @@ export function architectureOf(config: VaeConfig | WiredConfig): Architecture {
   const all: Declared = Object.keys(parts).length === 0 ? declared : { ...declared, parts: { ...declared.parts, ...parts } };
   const conditionShapes = Object.fromEntries(Object.entries(conditions).map(([name, condition]) => [name, conditionShape(condition)]));
   const place = placeOf("", all, wiring.kind === "flat" ? "model" : `wiring ${wiring.kind}`, conditionShapes);
-  const observed = behaviour.observations(wiring, shapes);
+  const observed = observationsOf(wiring, shapes);
   const fields: Record<string, FieldSpec> = {};
   for (const [name, shape] of Object.entries(shapes)) {
     fields[name] = observedField(shape, observed[name], name === "x" ? prepare : undefined);

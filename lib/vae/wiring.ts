@@ -104,6 +104,19 @@ function headOf(operation: string, shape: Shape | undefined): Shape | undefined 
   throw new VaeError({ code: "shape", operation, expected: `headShape to give ${expected}`, received: describe(shape) });
 }
 
+/** The likelihoods of a wiring's observed fields, which may be plain data. */
+export function observationsOf(wiring: Wiring, fields: Readonly<Record<string, Shape>>): Readonly<Record<string, Likelihood>> {
+  const asked: Asked = { family: "wiring", part: wiring.kind, method: "observations" };
+  const result: unknown = wirings.of(wiring).observations(wiring, fields);
+  if (!isRecord(result)) throw wrongResult(asked, "argument", "likelihoods by the names of fields", result);
+  const unknown = Object.keys(result).find((name) => !Object.hasOwn(fields, name));
+  if (unknown !== undefined) throw wrongResult(asked, "argument", `likelihoods of the fields ${Object.keys(fields).join(", ")}`, unknown);
+  const operation = `wiring ${wiring.kind} observations`;
+  return Object.fromEntries(
+    Object.entries(result).map(([name, likelihood]) => [name, families.likelihood.parsed(likelihood, `${operation}.${name}`)]),
+  );
+}
+
 /** A wiring with its results checked, since users define wirings. */
 export function traceOf(wiring: Wiring, batch: Batch, scope: Scope, samples: number): Trace {
   const asked = (method: string): Asked => ({ family: "wiring", part: wiring.kind, method });
