@@ -105,7 +105,7 @@ function scopeOf(pass: Pass, place: Place, conditions: Conditions, noise: NoiseS
       };
     },
     part: (name) => pass.scope(owned(place, place.parts, name, "part"), conditions),
-    with: (changes) => scopeOf(pass, place, changes.conditions ?? conditions, changes.noise ?? noise),
+    with: (changes = {}) => scopeOf(pass, place, changes.conditions ?? conditions, changes.noise ?? noise),
     update: (tensor, next) => pass.update(tensor, next),
   };
 }

@@ -58,8 +58,8 @@ export interface Scope {
   network(name: string): Network;
   /** The scope of a part within this one, with its own noise, parameters and networks. */
   part(name: string): Scope;
-  /** The same scope with other noise, conditions, or both. */
-  with(changes: { readonly noise?: NoiseSource; readonly conditions?: Conditions }): Scope;
+  /** The same scope with other conditions, also for its parts and networks, or with other noise of its own; theirs stays. */
+  with(changes?: { readonly noise?: NoiseSource; readonly conditions?: Conditions }): Scope;
   /**
    * Changes a parameter that is not trained (`trainable: false`) at the end of the step; a part that is applied several times
    * in a step changes it as often, one change after the other. At inference nothing changes.

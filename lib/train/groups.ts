@@ -11,7 +11,10 @@ export interface ParameterGroup {
    * what begins a path stands for all below it: `encoder`, `encoder.0`, `*.head`, `**.bias`.
    */
   readonly select: readonly string[];
-  /** Default: the training's. `"frozen"` parameters stay as they are, running statistics among them. */
+  /**
+   * Default: the training's. `"frozen"` parameters stay as they are, running statistics among them. Its schedules begin with the
+   * training that it is given to.
+   */
   readonly optimizer?: Optimizer | "frozen";
   /** A factor on the optimizer's own learning rate; default 1. */
   readonly rate?: number;

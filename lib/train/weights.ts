@@ -256,7 +256,10 @@ export class Weights {
           this.#sessions.delete(key); // the next call tries again
           throw error;
         });
-        const result = await session.run(request);
+        const { inputs } = request;
+        // What a program was given and does not use, such as the temperature where nothing is drawn, is not in its plan.
+        const used = inputs === undefined ? {} : { inputs: pick(inputs, session.plan.inputs) };
+        const result = await session.run({ ...request, ...used });
         // A run that a disposal stopped gives what the memory held before it.
         if (result.status !== "done") this.check(operation);
         return result;
@@ -372,6 +375,11 @@ export class Weights {
     this.#sessions.clear();
     this.#device.dispose();
   }
+}
+
+function pick(inputs: NonNullable<RunRequest["inputs"]>, used: Plan["inputs"]): NonNullable<RunRequest["inputs"]> {
+  const names = new Set(used.map(({ name }) => name));
+  return Object.fromEntries(Object.entries(inputs).filter(([name]) => names.has(name)));
 }
 
 function float32(array: HostArray): Float32Array {

@@ -10,7 +10,7 @@ import { type VaeConfig, type WiredConfig, wiringOf } from "./config.js";
 import { type ObjectiveContext, objectives, termsOf } from "./objectives.js";
 import { type Preparation, preparations } from "./preparations.js";
 import { prepared } from "./prepare.js";
-import type { Trace } from "./trace.js";
+import { repeatRows, type Trace } from "./trace.js";
 import { type Batch, generated, observationsOf, traceOf, type Wiring, wirings } from "./wiring.js";
 
 /** A model before it has weights: what it is made of, and what is trained of it. */
@@ -98,9 +98,19 @@ function termsIn(architecture: Architecture, stored: Batch, root: Scope): Terms 
       const given = new Fields("trace", { samples });
       return traceOf(wiring, batch, scope, given.number("samples", { minimum: 1, integer: true }));
     },
-    generate: (latents, count = rows) => generated(wiring, latents, count, scope),
+    generate: (latents, count = rows) => generated(wiring, latents, count, forRows(scope, rows, count)),
   };
   return termsOf(config.objective.kind, objectives.of(config.objective).terms(config.objective, context));
+}
+
+/** The scope with each row's conditions for every one of its rows, where these are several for each. */
+function forRows(scope: Scope, rows: number, count: number): Scope {
+  const entries = Object.entries(scope.conditions);
+  if (count === rows || entries.length === 0) return scope;
+  if (count % rows === 0)
+    return scope.with({ conditions: Object.fromEntries(entries.map(([name, x]) => [name, repeatRows(x, count / rows)])) });
+  const expected = `a multiple of the batch's ${rows} rows, whose conditions are repeated`;
+  throw new VaeError({ code: "argument", operation: "generate", expected, received: `${count} rows` });
 }
 
 /** The layers with their shapes and parameter counts as a table to print. */

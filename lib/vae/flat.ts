@@ -90,6 +90,11 @@ function entranceOf(wiring: Flat, place: "encoder" | "decoder", input: Shape): E
   const list = wiring[place];
   const conditions = conditionsAt(wiring, place);
   const own = readsConditions(list);
+  const stranger = [...own].find((name) => !Object.hasOwn(conditions, name) && Object.hasOwn(wiring.conditions ?? {}, name));
+  if (stranger !== undefined) {
+    const problem = `a layer reads the condition "${stranger}", which does not come into the ${place}`;
+    throw new VaeError({ code: "architecture", operation: place, problem, hint: `${stranger}: category(…, { at: "both" })` });
+  }
   const joined = Object.keys(conditions).filter((name) => !own.has(name));
   if (joined.length === 0) return { shape: input, joined };
   // Dense layers take an image as one row: there a condition joins the row once instead of every pixel.
@@ -167,7 +172,12 @@ defineWiring<Flat>("flat", {
       observations: { x: { distribution: decoded(wiring, draw.value, repeated), value: repeatRows(x!, samples) } },
     };
   },
-  generate: (wiring, { z }, rows, scope) => {
+  generate: (wiring, latents, rows, scope) => {
+    const { z, ...others } = latents;
+    const unknown = Object.keys(others)[0];
+    if (unknown !== undefined) {
+      throw new VaeError({ code: "argument", operation: "generate", expected: "latents by name: { z }", received: describe(unknown) });
+    }
     const own = scope.part("prior");
     const latent =
       z ??

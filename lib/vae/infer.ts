@@ -22,7 +22,7 @@ import {
 } from "../train/rows.js";
 import type { Trainee } from "../train/state.js";
 import type { Architecture } from "./architecture.js";
-import { decodeProgram, encodeProgram, latentSize, reconstructProgram, sampleProgram } from "./programs.js";
+import { decodeProgram, encodeProgram, generatingConditions, latentSize, reconstructProgram, sampleProgram } from "./programs.js";
 
 /** A VAE as inference sees it. */
 export interface Inference extends Trainee {
@@ -78,7 +78,7 @@ async function encodeRows(model: Inference, dataset: Dataset, operation: string,
 export async function reconstruct(model: Inference, source: DataSource, signal?: Signal): Promise<Float32Array> {
   signal?.throwIfAborted();
   const operation = "reconstruct";
-  const feed = await feedAnyRows(model, await ownRows(model, source, operation), operation);
+  const feed = await feedAnyRows(model, await ownRows(model, source, operation, stopping(signal)), operation);
   const { trainable } = model;
   return (await programRows(model, reconstructProgram(trainable), feed, { mean: trainable.size }, { operation, signal })).mean!;
 }
@@ -132,10 +132,11 @@ export async function decode(model: Inference, latents: Latents, given: Given | 
  *
  * @throws VaeError `"argument"` unless every condition of the model is given, and nothing else
  */
-function givenFields({ fields, conditions }: Architecture, given: Given = {}, rows: number, operation: string): Record<string, FedField> {
+function givenFields(architecture: Architecture, given: Given = {}, rows: number, operation: string): Record<string, FedField> {
+  const { fields } = architecture;
   const wrong = (expected: string, received: unknown, hint = ""): VaeError =>
     new VaeError({ code: "argument", operation, expected, received: describe(received), ...(hint === "" ? {} : { hint }) });
-  const names = Object.keys(conditions);
+  const names = generatingConditions(architecture);
   if (!isRecord(given)) throw wrong("given as values of conditions by name: { label: 3 }", given);
   const unknown = Object.keys(given).find((name) => !names.includes(name));
   if (unknown !== undefined) {

@@ -17,9 +17,14 @@ function rowInputs({ fields }: Architecture): Readonly<Record<string, Shape>> {
   return Object.fromEntries(Object.entries(fields).map(([name, { shape }]) => [name, shape]));
 }
 
-/** The shapes of the conditions alone. */
-export function conditionInputs({ fields, conditions }: Architecture): Readonly<Record<string, Shape>> {
-  return Object.fromEntries(Object.keys(conditions).map((name) => [name, fields[name]!.shape]));
+/** The conditions that what is generated depends on: all but those of the encoder alone. */
+export function generatingConditions({ conditions }: Architecture): readonly string[] {
+  return Object.keys(conditions).filter((name) => conditions[name]!.at !== "encoder");
+}
+
+/** Their shapes. */
+function conditionInputs(architecture: Architecture): Readonly<Record<string, Shape>> {
+  return Object.fromEntries(generatingConditions(architecture).map((name) => [name, architecture.fields[name]!.shape]));
 }
 
 /** The trace of rows as they are stored. @param data the noise of likelihoods that change rows at random */

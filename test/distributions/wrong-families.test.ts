@@ -161,7 +161,11 @@ describe("what families of a user get wrong is told with their names", () => {
   });
 
   it.each<[string, unknown, RegExp]>([
-    ["no tensor", 3, /^divergence of families\.odd and standardNormal: expected it to give a float32 tensor \[2, k\].*received 3/],
+    [
+      "no tensor",
+      3,
+      /^divergence of families\.odd and standardNormal: expected the function to give a float32 tensor \[2, k\].*received 3/,
+    ],
     ["a sum", tensor([1, 2], [2]), /received a float32 tensor \[2\]\n.*leave out the sum/],
     ["a mean", tensor([1], [1, 1]), /received a float32 tensor \[1, 1\]/],
   ])("a divergence that gives %s", (_, value, message) => {
