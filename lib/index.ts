@@ -80,7 +80,7 @@ export {
   subset,
   withField,
 } from "./io/index.js";
-export { type GivenOptions, load, type PlacementOptions, type SampleOptions, type TrainingStatus, Vae, vae } from "./model.js";
+export { type GivenOptions, load, type SampleOptions, type TrainingStatus, Vae, vae } from "./model.js";
 export {
   type Activation,
   type AdamOptions,
@@ -129,7 +129,7 @@ export {
   layerNorm,
   linear,
   maxPool2d,
-  type Network,
+  type NetworkFunction,
   type NetworkSpec,
   type NoiseSource,
   type NormalizationOptions,
@@ -162,6 +162,8 @@ export type { DeviceOptions } from "./runtime/device.js";
 export type { Precision } from "./runtime/native.js";
 export type { EpochRecord, FitOptions, History, IterateOptions, Metrics, Progress, TrainedSteps, TrainOptions } from "./train/fit.js";
 export type { GroupOptions, ParameterGroup } from "./train/groups.js";
+export type { PlacementOptions } from "./train/placement.js";
+export type { CallOptions } from "./train/program.js";
 export type { ProfiledKernel } from "./train/run.js";
 export type { SlotsOf, TrainingState } from "./train/state.js";
 export type { TrainingWarning, UnscaledColumn } from "./train/unscaled.js";
@@ -209,4 +211,4 @@ export {
   type Wiring,
   type WiringBehaviour,
 } from "./vae/index.js";
-export type { CallOptions, Encoding, Given, InterpolateOptions, Latents } from "./vae/infer.js";
+export type { Encoding, Given, InterpolateOptions, Latents } from "./vae/infer.js";

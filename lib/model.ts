@@ -11,6 +11,8 @@ import type { DeviceOptions } from "./runtime/device.js";
 import type { Precision } from "./runtime/native.js";
 import { checkParameters, checkWeights } from "./train/check-weights.js";
 import { type FitOptions, fitModel, type History, type IterateOptions, type TrainedSteps, trainModel } from "./train/fit.js";
+import { type PlacementOptions, readPlacement } from "./train/placement.js";
+import { type CallOptions, callOptions } from "./train/program.js";
 import { feedOf, ownRows, stopping } from "./train/rows.js";
 import type { TrainingState } from "./train/state.js";
 import { type MemoryUse, type NamedArray, Weights } from "./train/weights.js";
@@ -18,7 +20,6 @@ import { type Architecture, architectureOf, summarize } from "./vae/architecture
 import { configOptions, parseConfig, type VaeConfig, type VaeOptions, type WiredConfig, type WiredOptions } from "./vae/config.js";
 import { type EvaluateOptions, type Evaluation, evaluateRows, MOST_SAMPLES, type ScoreOptions, scoreRows } from "./vae/evaluate.js";
 import {
-  type CallOptions,
   decode,
   type Encoding,
   encode,
@@ -33,21 +34,6 @@ import {
 import { readModel, saveModel } from "./vae/saved.js";
 
 const FEWER_ROWS = "use fewer rows at a time";
-
-/** Where a model lives. */
-export interface PlacementOptions {
-  /** `"auto"` (default) is CUDA where there is a usable device, else the CPU. */
-  readonly device?: DeviceOptions["device"];
-  /** Threads on the CPU; default: all processors. Results do not depend on it. */
-  readonly threads?: number;
-  /** Instruction tier on the CPU (`"avx512"`, `"avx2"`, `"portable"`, `"neon"`); default: the best one. */
-  readonly tier?: string;
-  /**
-   * How products and convolutions are computed on CUDA: `"float32"` (the default), or on tensor cores with operands rounded to
-   * `"tf32"` or `"bfloat16"`. The CPU has `"float32"` alone.
-   */
-  readonly precision?: Precision;
-}
 
 /** Conditions of rows that are not there yet. */
 export interface GivenOptions extends CallOptions {
@@ -391,39 +377,9 @@ function partsOf<Value extends { readonly data: Float32Array; readonly shape?: S
   return { data, ...(shape === undefined ? {} : { shape }) } as Value;
 }
 
-const placementOptions = ["device", "threads", "tier", "precision"] as const;
-
-function readPlacement(operation: string, options: object, others: readonly string[]) {
-  const fields = new Fields(operation, options);
-  const rest: Record<string, unknown> = {};
-  for (const name of others) {
-    const value = fields.raw(name);
-    if (value !== undefined) rest[name] = value;
-  }
-  const [device, threads, tier, precision] = placementOptions.map((name) => fields.raw(name));
-  if (device !== undefined && typeof device !== "string") throw fields.wrong("device", '"auto", "cpu", "cuda" or "cuda:0", …');
-  if (tier !== undefined && typeof tier !== "string") throw fields.wrong("tier", "a string");
-  if (precision !== undefined && typeof precision !== "string") throw fields.wrong("precision", '"float32", "tf32" or "bfloat16"');
-  fields.finish();
-  const placement: DeviceOptions = {
-    ...(device === undefined ? {} : { device: device as NonNullable<DeviceOptions["device"]> }),
-    ...(threads === undefined ? {} : { threads: fields.number("threads", { minimum: 1, maximum: 1024, integer: true }) }),
-    ...(tier === undefined ? {} : { tier }),
-    ...(precision === undefined ? {} : { precision: precision as Precision }), // checked by the device
-  };
-  return { placement, rest };
-}
-
 /** A number of things to make, given by position. */
 function countOf(operation: string, name: string, value: number): number {
   return new Fields(operation, { [name]: value }).number(name, { minimum: 1, integer: true });
-}
-
-function callOptions(operation: string, options: CallOptions): AbortSignal | undefined {
-  const fields = new Fields(operation, options);
-  const signal = signalOption(fields);
-  fields.finish();
-  return signal;
 }
 
 function seedOf(fields: Fields, fallback?: number): number {

@@ -5,6 +5,7 @@ import { closeBuiltIns } from "./tagged.js";
 export { Fields, isRecord } from "../graph/arguments.js";
 export { type Activation, activations } from "./activations.js";
 export { Pass } from "./apply.js";
+export { readInput, readLayers } from "./architecture.js";
 export { conditionsJoined, film, joinCondition, joinedShape, readsConditions } from "./conditions.js";
 export {
   type Conv1dOptions,
@@ -81,7 +82,7 @@ export {
   stepDecay,
   warmup,
 } from "./schedules.js";
-export type { ConditionShapes, Conditions, Declared, Network, NetworkSpec, NoiseSource, Scope } from "./scope.js";
+export type { ConditionShapes, Conditions, Declared, NetworkFunction, NetworkSpec, NoiseSource, Scope } from "./scope.js";
 export { inferStack, type Place, parametersIn, placeOf, type Stack, type StackEntry, shapeAfter, stackLayers } from "./stack.js";
 export { type Behaviour, closeBuiltIns, freezePlain, Registry, type Tagged } from "./tagged.js";
 export type { PaddingOption1d, Sizes } from "./windows.js";

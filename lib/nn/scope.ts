@@ -36,7 +36,7 @@ export interface Declared {
 }
 
 /** Applies a network to `[rows, ...input]`. */
-export type Network = (x: Tensor, conditions?: Conditions) => Tensor;
+export type NetworkFunction = (x: Tensor, conditions?: Conditions) => Tensor;
 
 /**
  * What a part is given to build its graph with. `"training"` is one batch of a training step; in `"inference"` the same
@@ -55,7 +55,7 @@ export interface Scope {
    *
    * @throws VaeError `"argument"` for a name that was not declared
    */
-  network(name: string): Network;
+  network(name: string): NetworkFunction;
   /** The scope of a part within this one, with its own noise, parameters and networks. */
   part(name: string): Scope;
   /** The same scope with other conditions, also for its parts and networks, or with other noise of its own; theirs stays. */

@@ -1,4 +1,5 @@
 // What a trained model is asked, as programs: graphs by name that rows go through in batches of a fixed size.
+import { Fields, signalOption } from "../graph/arguments.js";
 import { type DType, input, reshape, type Shape, type Tensor } from "../graph/index.js";
 import { Noise, type NoiseSource, Pass, type Scope } from "../nn/index.js";
 import { dtypeOf } from "../runtime/feed.js";
@@ -22,6 +23,20 @@ export interface Program {
   readonly draws?: (noise: NoiseSource, inputs: Batch) => NoiseSource;
   /** @param rows of the batch: programs may have no inputs that would say so */
   build(inputs: Batch, scope: Scope, rows: number): Readonly<Record<string, Tensor>>;
+}
+
+/** What every verb takes. */
+export interface CallOptions {
+  /** Ends the call between two native calls, each over some hundred rows; the promise rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** The signal of a verb that takes no other options. */
+export function callOptions(operation: string, options: CallOptions): AbortSignal | undefined {
+  const fields = new Fields(operation, options);
+  const signal = signalOption(fields);
+  fields.finish();
+  return signal;
 }
 
 /** How a program is called. */

@@ -2,9 +2,8 @@
 import { describe, VaeError } from "../errors.js";
 import { isRecord } from "../graph/arguments.js";
 import { cast, type DType, oneHot, reshape, type Shape, sizeOf, type Tensor } from "../graph/index.js";
-import { isArray } from "../graph/kinds.js";
-import { isNames } from "../io/names.js";
 import { type Behaviour, type Fields, Registry, type Tagged } from "../nn/index.js";
+import { readCategories } from "../train/categories.js";
 
 /** Where a condition comes in. */
 export type ConditionPlace = "encoder" | "decoder" | "both";
@@ -45,9 +44,6 @@ interface Category extends Condition {
   readonly names: readonly string[];
 }
 
-/** How many categories there may be: each is a column of a matrix. */
-const MOST_CATEGORIES = 100_000;
-
 /**
  * One of several categories, which networks see as a vector of one 1 and zeros otherwise. The field holds whole numbers, or has
  * names of its own, which are matched with these.
@@ -63,17 +59,7 @@ export function category(names: number | readonly string[], options: ConditionOp
 }
 
 conditionKinds.define("category", {
-  parse: (options): Category => {
-    const given = options.raw("names");
-    const names =
-      typeof given === "number"
-        ? Array.from({ length: options.number("names", { minimum: 1, maximum: MOST_CATEGORIES, integer: true }) }, (_, index) => `${index}`)
-        : given;
-    const isRight =
-      isArray(names) && names.length > 0 && names.length <= MOST_CATEGORIES && isNames(names) && new Set(names).size === names.length;
-    if (!isRight) throw options.wrong("names", "a number of categories, or their names, all different");
-    return { kind: "category", names: [...(names as readonly string[])], at: options.choice("at", PLACES, "both") };
-  },
+  parse: (options): Category => ({ kind: "category", names: readCategories(options), at: options.choice("at", PLACES, "both") }),
   field: (condition) => ({ shape: [], dtype: "int32", names: (condition as Category).names }),
   shape: (condition) => [(condition as Category).names.length],
   encode: (condition, field) => oneHot(field, (condition as Category).names.length),

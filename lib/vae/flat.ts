@@ -2,7 +2,6 @@
 import { type Distribution, type FamilyContext, families, type Role } from "../distributions/index.js";
 import { describe, VaeError } from "../errors.js";
 import { reshape, type Shape, sizeOf, type Tensor } from "../graph/index.js";
-import { isArray } from "../graph/kinds.js";
 import {
   type ConditionShapes,
   type Conditions,
@@ -11,7 +10,8 @@ import {
   type Fields,
   joinedShape,
   type Layer,
-  layers,
+  readInput,
+  readLayers,
   readsConditions,
   type Scope,
   type Tagged,
@@ -51,28 +51,6 @@ export function readFlat(fields: Fields): Omit<Flat, "kind"> {
     likelihood: part("likelihood"),
     ...(conditions === undefined ? {} : { conditions }),
   };
-}
-
-function readInput(fields: Fields): Shape {
-  const shape = fields.shape("input");
-  if (shape.length === 0)
-    throw fields.wrong("input", "the shape of a sample, with at least one axis", "for plain numbers use [1]", "shape");
-  return [...shape];
-}
-
-function readLayers(fields: Fields, name: "encoder" | "decoder"): readonly Layer[] {
-  const list = fields.raw(name);
-  if (!isArray(list)) {
-    throw new VaeError({
-      code: "argument",
-      operation: fields.operation,
-      expected: `${name} to be an array of layers`,
-      received: describe(list),
-      hint: `${name}: [dense(400, { activation: "relu" })]; an empty array is a linear model`,
-    });
-  }
-  // Not map(), which passes over the holes of a sparse array.
-  return Array.from(list, (layer, index) => layers.parse(layer, `${fields.operation} ${name}[${index}]`));
 }
 
 /** The conditions that come into one of the two networks. */

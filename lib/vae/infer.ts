@@ -7,8 +7,7 @@ import { isArray, isArrayLike, isFloat32Array, isInt32Array } from "../graph/kin
 import { sizeOf } from "../graph/tensor.js";
 import { checkValues } from "../io/check.js";
 import type { DataSource, Dataset } from "../io/dataset.js";
-import type { Program } from "../train/program.js";
-import { overRows, type ProgramCall, runBatch } from "../train/program.js";
+import { type CallOptions, overRows, type Program, type ProgramCall, runBatch } from "../train/program.js";
 import {
   batchFor,
   checkBytesAsTrained,
@@ -27,12 +26,6 @@ import { decodeProgram, encodeProgram, generatingConditions, latentSize, reconst
 /** A VAE as inference sees it. */
 export interface Inference extends Trainee {
   readonly trainable: Architecture;
-}
-
-/** What every verb takes. */
-export interface CallOptions {
-  /** Ends the call between two native calls, each over some hundred rows; the promise rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
 }
 
 type Signal = AbortSignal | undefined;
