@@ -1,19 +1,12 @@
 // A model as a file: one checkpoint with what it is made of, how far its training is, what its data were called, and its tensors.
-import { stat } from "node:fs/promises";
-import { VaeError } from "../errors.js";
 import { isRecord } from "../graph/arguments.js";
-import { withMemoryErrors } from "../graph/bytes.js";
-import { type JsonValue, type LoadedCheckpoint, loadCheckpoint, saveCheckpoint } from "../io/checkpoint.js";
-import { shownPath, sourceOf } from "../io/files.js";
-import { checkNames, type DataNames } from "../io/names.js";
-import type { StoredTensor } from "../io/safetensors.js";
-import { Fields, parseOptimizer, slotNames } from "../nn/index.js";
-import { checkMemory } from "../runtime/memory.js";
-import { checkParameters, checkWeights } from "../train/check-weights.js";
-import type { SlotsOf, TrainingState } from "../train/state.js";
-import { type NamedArray, slotState } from "../train/weights.js";
+import { fileError, sourceOf } from "../io/files.js";
+import type { DataNames } from "../io/names.js";
+import { openCheckpoint, readDescription, readNames, readState, saveTrainee, tensorsIn } from "../train/saved.js";
+import type { TrainingState } from "../train/state.js";
+import type { NamedArray } from "../train/weights.js";
 import { type Architecture, architectureOf } from "./architecture.js";
-import { parseConfig, type VaeConfig, type WiredConfig } from "./config.js";
+import { parseConfig } from "./config.js";
 import type { Inference } from "./infer.js";
 import { migrateDescription, migrateNames } from "./migration.js";
 
@@ -23,28 +16,7 @@ import { migrateDescription, migrateNames } from "./migration.js";
  * @throws VaeError `"file"`, or `"data"` for weights that are not finite
  */
 export async function saveModel(path: string | URL, model: Inference): Promise<void> {
-  const { trainable: architecture, weights, state, names } = model;
-  const { columns, labelNames, categories } = names;
-  // A training may take up another optimizer meanwhile: the one saved is that of the slots there are when the reads are queued.
-  let { optimizer, optimizerStart, scheduleStart, slots } = state;
-  const tensors = await weights.read(() => {
-    ({ optimizer, optimizerStart, scheduleStart, slots } = state);
-    return [...architecture.parameters.map(({ name }) => name), ...weights.slotStates()];
-  }, "save");
-  checkWeights(architecture.parameters, tensors, "save");
-  await saveCheckpoint(path, {
-    config: json(architecture.config),
-    training: json({
-      step: state.step,
-      optimizer,
-      optimizerStart,
-      scheduleStart,
-      ...(slots === undefined ? {} : { slots }),
-      bytes: state.bytes,
-    }),
-    ...(columns === undefined && labelNames === undefined ? {} : { data: json({ columns, labelNames, categories }) }),
-    tensors: new Map([...tensors].map(([name, { data, shape }]) => [name, { dtype: "float32" as const, data, shape }])),
-  });
+  await saveTrainee(path, model, model.trainable.config);
 }
 
 /** A model out of a file, checked in itself. */
@@ -62,121 +34,22 @@ export interface SavedModel {
  * @throws VaeError `"file"`, `"architecture"`, `"data"`, or `"memory"` where the file does not fit
  */
 export async function readModel(path: string | URL): Promise<SavedModel> {
-  const { path: file } = sourceOf("load", path);
-  const shown = shownPath(file);
-  const operation = `load ${shown}`;
-  const bytes = await stat(file).then(
-    ({ size }) => size,
-    () => 0, // which loading says better
-  );
-  const needs = { "of the file": bytes, "of weights and optimizer state": bytes };
-  checkMemory(operation, needs, "free memory, or load it on a machine with more");
-  const loaded = await withMemoryErrors(operation, "load a smaller model", () => loadCheckpoint(path));
-  const { version } = loaded;
-  const { checkpoint, ...described } = readDescription(shown, loaded);
-  const { architecture, state } = described;
-  const stored = version === 1 ? migrateNames(architecture.parameters, checkpoint.tensors) : checkpoint.tensors;
-  // Before anything of the declared size is allocated: a small file may declare weights of any size.
-  checkParameters([...architecture.parameters, ...slotsIn(architecture, state, stored)], stored, operation);
-  const tensors = new Map([...stored].map(([name, tensor]) => [name, { data: floatsOf(operation, name, tensor), shape: tensor.shape }]));
-  checkWeights(architecture.parameters, tensors, operation);
-  return { ...described, tensors };
-}
-
-/** The slots that a file has, each of a parameter's shape. A parameter may have none: it was frozen, or never trained. */
-function slotsIn({ parameters }: Architecture, { optimizer, slots = {} }: TrainingState, stored: ReadonlyMap<string, unknown>) {
-  return parameters.flatMap((spec) => {
-    const own = Object.hasOwn(slots, spec.name) ? undefined : optimizer;
-    // Those of an optimizer of another group are whatever the file has of them.
-    const prefix = slotState(spec.name, "");
-    const names =
-      own === undefined || own === null
-        ? [...stored.keys()].filter((name) => name.startsWith(prefix))
-        : slotNames(own).map((slot) => slotState(spec.name, slot));
-    return names.filter((name) => stored.has(name)).map((name) => ({ ...spec, name }));
-  });
-}
-
-/** What a checkpoint says of its model; whatever is wrong there is wrong with the file. */
-function readDescription(path: string, loaded: LoadedCheckpoint) {
-  try {
-    const checkpoint = migrateDescription(loaded);
-    const { config, training, data } = checkpoint;
-    const architecture = architectureOf(parseConfig(config, "config"));
-    return {
-      checkpoint,
-      architecture,
-      state: readState(training),
-      names: readNames(data, architecture),
-    };
-  } catch (cause) {
-    if (!(cause instanceof VaeError)) throw cause;
-    const problem = `${path}: the description of the model cannot be used: ${cause.message.split("\n", 1)[0]}`;
-    const hint = `${cause.hint === undefined ? "" : `${cause.hint}; `}kinds of your own must be defined before load`;
-    throw new VaeError({ code: "file", operation: "load", problem, hint, cause });
+  const opened = await openCheckpoint(path, "load");
+  const { config, version } = opened.checkpoint;
+  if (isRecord(config) && "network" in config) {
+    throw fileError(sourceOf("load", path), "holds a network, which is no VAE", { hint: "loadNetwork(path) loads it" });
   }
-}
-
-function floatsOf(operation: string, name: string, { dtype, data }: StoredTensor): Float32Array {
-  if (dtype === "float32") return data;
-  throw new VaeError({
-    code: "architecture",
-    operation,
-    problem: `"${name}" does not hold weights`,
-    expected: "floating-point numbers",
-    received: `${dtype} values`,
+  const { tensors, ...described } = readDescription(opened, (checkpoint) => {
+    const migrated = migrateDescription(checkpoint);
+    const architecture = architectureOf(parseConfig(migrated.config, "config"));
+    return {
+      architecture,
+      state: readState(migrated.training),
+      names: readNames(migrated.data, architecture.size),
+      tensors: migrated.tensors,
+    };
   });
-}
-
-function readState(training: JsonValue): TrainingState {
-  const fields = new Fields("training", training ?? {});
-  const count = { minimum: 0, integer: true };
-  const optimizer = fields.raw("optimizer") ?? null;
-  const step = fields.number("step", count, 0);
-  const optimizerStart = fields.number("optimizerStart", { ...count, maximum: step }, 0);
-  const state = {
-    step,
-    optimizer: optimizer === null ? null : parseOptimizer(optimizer, "training optimizer"),
-    optimizerStart,
-    // Files from before schedules had a start of their own read them from the optimizer's.
-    scheduleStart: fields.number("scheduleStart", { ...count, maximum: step }, optimizerStart),
-    ...readSlots(fields, step),
-    ...(fields.raw("bytes") === undefined ? {} : { bytes: fields.choice("bytes", ["scaled"]) }),
-  };
-  fields.finish();
-  return state;
-}
-
-/** Parameters whose slots are of another optimizer or another step. */
-function readSlots(fields: Fields, step: number): { readonly slots?: Readonly<Record<string, SlotsOf>> } {
-  const given = fields.raw("slots");
-  if (given === undefined) return {};
-  if (!isRecord(given)) throw fields.wrong("slots", "{ kind, start } by the names of parameters");
-  const slots = Object.entries(given).map(([name, value]) => {
-    const own = new Fields(`training slots ${name}`, value);
-    const kind = own.raw("kind");
-    if (typeof kind !== "string") throw own.wrong("kind", "an optimizer's kind");
-    return [name, { kind, start: own.number("start", { minimum: 0, maximum: step, integer: true }) }] as const;
-  });
-  return { slots: Object.fromEntries(slots) };
-}
-
-/** Names of the data in a checkpoint; files of versions that did not keep them have none. */
-function readNames(data: JsonValue, { size }: Architecture): DataNames {
-  const operation = "data";
-  const fields = new Fields(operation, data ?? {});
-  const names = { columns: fields.raw("columns"), labelNames: fields.raw("labelNames"), categories: fields.raw("categories") };
-  fields.finish();
-  const { categories } = names;
-  if (categories !== undefined && !isRecord(categories)) throw fields.wrong("categories", "names by column");
-  for (const [column, texts] of Object.entries(categories ?? {})) checkNames(operation, texts, `the categories of ${column}`);
-  if (categories === undefined) delete names.categories;
-  checkNames(operation, names.columns, "names of the values of a row", size);
-  checkNames(operation, names.labelNames, "names of the classes");
-  return names as DataNames;
-}
-
-/** Plain data as JSON values; saving checks the numbers. */
-function json(value: VaeConfig | WiredConfig | TrainingState | DataNames): JsonValue {
-  return JSON.parse(JSON.stringify(value)) as JsonValue;
+  const { parameters } = described.architecture;
+  const stored = version === 1 ? migrateNames(parameters, tensors) : tensors;
+  return { ...described, tensors: tensorsIn(opened, parameters, described.state, stored) };
 }
