@@ -80,7 +80,7 @@ export {
   subset,
   withField,
 } from "./io/index.js";
-export { type GivenOptions, load, type SampleOptions, type TrainingStatus, Vae, vae } from "./model.js";
+export { type GivenOptions, load, type SampleOptions, Vae, vae } from "./model.js";
 export {
   type Activation,
   type AdamOptions,
@@ -162,10 +162,12 @@ export type { DeviceOptions } from "./runtime/device.js";
 export type { Precision } from "./runtime/native.js";
 export type { EpochRecord, FitOptions, History, IterateOptions, Metrics, Progress, TrainedSteps, TrainOptions } from "./train/fit.js";
 export type { GroupOptions, ParameterGroup } from "./train/groups.js";
+export type { TrainedModel, TrainingStatus } from "./train/model.js";
 export type { PlacementOptions } from "./train/placement.js";
 export type { CallOptions } from "./train/program.js";
 export type { ProfiledKernel } from "./train/run.js";
 export type { SlotsOf, TrainingState } from "./train/state.js";
+export type { FieldSpec } from "./train/trainable.js";
 export type { TrainingWarning, UnscaledColumn } from "./train/unscaled.js";
 export type { MemoryUse, NamedArray } from "./train/weights.js";
 export type { EvaluateOptions, Evaluation, ScoreOptions } from "./vae/evaluate.js";

@@ -1,21 +1,17 @@
-import { VaeError } from "./errors.js";
 import { noMore, notOptions, signalOption } from "./graph/arguments.js";
 import { withMemoryErrors } from "./graph/bytes.js";
-import { isMap } from "./graph/kinds.js";
-import type { Shape } from "./graph/tensor.js";
 import type { DataSource } from "./io/dataset.js";
 import type { DataNames } from "./io/names.js";
 import type { RowStream } from "./io/stream.js";
 import { Fields, isRecord } from "./nn/index.js";
 import type { DeviceOptions } from "./runtime/device.js";
-import type { Precision } from "./runtime/native.js";
-import { checkParameters, checkWeights } from "./train/check-weights.js";
 import { type FitOptions, fitModel, type History, type IterateOptions, type TrainedSteps, trainModel } from "./train/fit.js";
+import { TrainedModel } from "./train/model.js";
 import { type PlacementOptions, readPlacement } from "./train/placement.js";
 import { type CallOptions, callOptions } from "./train/program.js";
 import { feedOf, ownRows, stopping } from "./train/rows.js";
 import type { TrainingState } from "./train/state.js";
-import { type MemoryUse, type NamedArray, Weights } from "./train/weights.js";
+import { type NamedArray, Weights } from "./train/weights.js";
 import { type Architecture, architectureOf, summarize } from "./vae/architecture.js";
 import { configOptions, parseConfig, type VaeConfig, type VaeOptions, type WiredConfig, type WiredOptions } from "./vae/config.js";
 import { type EvaluateOptions, type Evaluation, evaluateRows, MOST_SAMPLES, type ScoreOptions, scoreRows } from "./vae/evaluate.js";
@@ -55,11 +51,6 @@ export interface SampleOptions extends GivenOptions {
   readonly seed?: number;
 }
 
-/** Where training stands; see {@link Vae.training}. */
-export interface TrainingStatus extends Readonly<TrainingState> {
-  readonly seed: number;
-}
-
 /**
  * A variational autoencoder on a device. Made by {@link vae} or {@link load}; weights stay native until asked for. All
  * calls queue up on the device, so inference may run while `fit` does. TypedArrays in and out, row-major; those that go in are
@@ -73,52 +64,20 @@ export interface TrainingStatus extends Readonly<TrainingState> {
  * `"detached"` for data it cannot take, and with `"memory"` for what does not fit into memory: all that a call needs is compared
  * with what the process can have before any of it is allocated. The model stays usable after each of these but the first.
  */
-export class Vae<Config extends VaeConfig | WiredConfig = VaeConfig> implements AsyncDisposable, Disposable {
+export class Vae<Config extends VaeConfig | WiredConfig = VaeConfig> extends TrainedModel {
   readonly #model: Inference;
   #draws = 0;
 
   /** @internal */
   constructor(architecture: Architecture, weights: Weights, state: TrainingState, names: DataNames = {}) {
-    this.#model = { trainable: architecture, seed: architecture.config.seed, weights, state, names, training: undefined };
+    const model = { trainable: architecture, seed: architecture.config.seed, weights, state, names, training: undefined };
+    super(model);
+    this.#model = model;
   }
 
   /** What the model is made of: frozen JSON. */
   get config(): Config {
     return this.#model.trainable.config as Config;
-  }
-
-  /** `"cpu"` or the CUDA device, in words. */
-  get device(): string {
-    return this.#model.weights.device.name;
-  }
-
-  /** How products and convolutions are computed. */
-  get precision(): Precision {
-    return this.#model.weights.device.precision;
-  }
-
-  /** Why `device: "auto"` is the CPU; undefined when it is not, or another device was asked for. */
-  get fallback(): string | undefined {
-    return this.#model.weights.device.fallback;
-  }
-
-  /** Steps made in all, the seed and the optimizer. */
-  get training(): TrainingStatus {
-    return { ...this.#model.state, seed: this.config.seed };
-  }
-
-  /**
-   * Names of a row's values, in the order in which the model takes and gives them; undefined until a training with data that have
-   * names. Every method brings the columns of a {@link Dataset} into this order; results have it too, whatever the order of the
-   * columns that went in.
-   */
-  get columns(): readonly string[] | undefined {
-    return this.#model.names.columns;
-  }
-
-  /** Names of the classes of the training data, where they had some: by label, new ones of later trainings behind the others. */
-  get labelNames(): readonly string[] | undefined {
-    return this.#model.names.labelNames;
   }
 
   /**
@@ -260,33 +219,6 @@ export class Vae<Config extends VaeConfig | WiredConfig = VaeConfig> implements 
     );
   }
 
-  /** Copies of all weights by name (`"encoder.0.weight"`), row-major; dense weights are `[inputs, units]`. */
-  async parameters(...surplus: never[]): Promise<Map<string, NamedArray>> {
-    noMore("parameters", surplus);
-    const { trainable, weights } = this.#model;
-    return weights.read(
-      trainable.parameters.map(({ name }) => name),
-      "parameters",
-    );
-  }
-
-  /**
-   * Replaces all weights; the optimizer's state stays. Throws `"architecture"` unless names, sizes and, where given, shapes are
-   * the model's, `"data"` for weights that are not finite.
-   */
-  async setParameters(
-    values: ReadonlyMap<string, { readonly data: Float32Array; readonly shape?: Shape }>,
-    ...surplus: never[]
-  ): Promise<void> {
-    noMore("setParameters", surplus);
-    const { parameters } = this.#model.trainable;
-    const given = isMap(values) ? new Map([...values].map(([name, value]) => [name, partsOf(value)])) : values;
-    checkParameters(parameters, given, "setParameters");
-    const copies = new Map([...given].map(([name, { data }]) => [name, { data: Float32Array.from(data) }]));
-    checkWeights(parameters, copies, "setParameters");
-    await this.#model.weights.write(copies, "setParameters");
-  }
-
   /**
    * Saves weights, optimizer state and how far training is as one safetensors file, whose metadata hold the configuration
    * as JSON. A loaded model goes on with the very same run. During training the state between two native calls is saved.
@@ -306,27 +238,6 @@ export class Vae<Config extends VaeConfig | WiredConfig = VaeConfig> implements 
   summary(...surplus: never[]): string {
     noMore("summary", surplus);
     return summarize(this.#model.trainable);
-  }
-
-  /** Bytes held on the device. */
-  memory(...surplus: never[]): MemoryUse {
-    noMore("memory", surplus);
-    this.#model.weights.check("memory");
-    return this.#model.weights.memory();
-  }
-
-  /** Ends a training in progress, which rejects with `"disposed"`, and frees the device's memory. May be called twice. */
-  dispose(): void {
-    this.#model.training?.stop(new VaeError({ code: "disposed", operation: "dispose", problem: "the model was disposed during training" }));
-    this.#model.weights.dispose();
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.dispose();
   }
 }
 
@@ -368,13 +279,6 @@ export async function load(path: string | URL, options: PlacementOptions = {}, .
 
 function weightsOf(architecture: Architecture, placement: DeviceOptions, tensors?: ReadonlyMap<string, NamedArray>): Weights {
   return new Weights(architecture.parameters, architecture.config.seed, placement, tensors);
-}
-
-/** Reads a caller's weights once, so that what is checked is what is used, whatever their getters say the next time. */
-function partsOf<Value extends { readonly data: Float32Array; readonly shape?: Shape }>(value: Value): Value {
-  if (!isRecord(value)) return value; // refused as it is, by what checks it
-  const { data, shape } = value as Value;
-  return { data, ...(shape === undefined ? {} : { shape }) } as Value;
 }
 
 /** A number of things to make, given by position. */

@@ -1,9 +1,9 @@
 // A configuration with every shape inferred and every parameter named.
 import { type Likelihood, likelihoods, rangeOf } from "../distributions/index.js";
 import { VaeError } from "../errors.js";
-import { greatest } from "../graph/extremes.js";
 import { type Shape, sizeOf, step } from "../graph/index.js";
-import { type Declared, Fields, type NamedParameter, type Place, parametersIn, placeOf, type Scope, type Stack } from "../nn/index.js";
+import { type Declared, Fields, type NamedParameter, parametersIn, placeOf, type Scope } from "../nn/index.js";
+import { summaryOf } from "../train/summary.js";
 import type { FieldSpec, Terms, Trainable } from "../train/trainable.js";
 import { type Condition, conditionKinds, conditionShape } from "./conditions.js";
 import { type VaeConfig, type WiredConfig, wiringOf } from "./config.js";
@@ -114,36 +114,8 @@ function forRows(scope: Scope, rows: number, count: number): Scope {
 }
 
 /** The layers with their shapes and parameter counts as a table to print. */
-export function summarize({ config, wiring, place, parameters }: Architecture): string {
-  const count = (specs: readonly NamedParameter[]): number => specs.reduce((total, { shape }) => total + sizeOf(shape), 0);
-  const shape = (dimensions: readonly number[]): string => dimensions.join(" × ") || "1";
-  const group = (number: number): string => number.toLocaleString("en-US");
+export function summarize({ config, wiring, place }: Architecture): string {
   const kinds = config as unknown as Readonly<Record<string, { readonly kind?: string } | undefined>>;
-  const rows = [
-    ["name", "layer", "input", "output", "parameters"],
-    ...stacksIn(place)
-      .flatMap(({ entries }) => entries)
-      .map(({ name, layer, input, output, place: own }) => [
-        name,
-        layer.kind,
-        shape(input),
-        shape(output),
-        group(count(parametersIn(own))),
-      ]),
-    ...Object.entries(place.parts)
-      .filter(([name]) => name !== "posterior")
-      .map(([name, part]) => [name, kinds[name]?.kind ?? wiring.kind, "", "", group(count(Object.values(part.parameters)))]),
-    ...Object.values(place.parameters).map(({ name, shape: own }) => [name, wiring.kind, "", "", group(sizeOf(own))]),
-    ["total", "", "", "", group(count(parameters))],
-  ];
-  const widths = rows[0]!.map((_, column) => greatest(rows.map((row) => row[column]!.length)));
-  const last = widths.length - 1;
-  return rows
-    .map((row) => row.map((cell, column) => (column === last ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!))).join("  "))
-    .join("\n");
-}
-
-/** The networks of a place and of its parts. */
-function stacksIn({ networks, parts }: Place): readonly Stack[] {
-  return [...Object.values(networks), ...Object.values(parts).flatMap(stacksIn)];
+  const part = (name: string): string | undefined => (name === "posterior" ? undefined : (kinds[name]?.kind ?? wiring.kind));
+  return summaryOf(place, { part, own: wiring.kind });
 }
