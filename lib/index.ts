@@ -82,6 +82,31 @@ export {
 } from "./io/index.js";
 export { type GivenOptions, load, type SampleOptions, Vae, vae } from "./model.js";
 export {
+  type AnyEvaluation,
+  type AnyPredictions,
+  type ClassEvaluation,
+  type ClassPredictions,
+  type CrossEntropy,
+  type CrossEntropyOptions,
+  crossEntropy,
+  defineLoss,
+  type EvaluationOf,
+  type Loss,
+  type LossBehaviour,
+  loadNetwork,
+  type MeanSquaredError,
+  type MeanSquaredErrorOptions,
+  meanSquaredError,
+  Network,
+  type NetworkConfig,
+  type NetworkOptions,
+  network,
+  type PredictionsOf,
+  type RowValues,
+  type ValueEvaluation,
+  type ValuePredictions,
+} from "./network/index.js";
+export {
   type Activation,
   type AdamOptions,
   type AdamWOptions,

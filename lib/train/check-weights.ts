@@ -22,7 +22,7 @@ export function checkParameters(
       problem,
       expected,
       received: found,
-      hint: "weights fit only a model with the same input, latent, layers and likelihood",
+      hint: "weights fit only a model that is made of the same parts",
     });
   const misshapen = (expected: string, found: unknown): VaeError =>
     new VaeError({

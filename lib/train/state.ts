@@ -139,7 +139,7 @@ export function checkIdle({ training }: Trainee, operation: string): void {
     operation,
     problem: `the model is being trained by ${training.operation}`,
     expected: "one training at a time",
-    hint: "await it or abort it first; encode, sample and evaluate may run meanwhile",
+    hint: "await it or abort it first; calls that do not train may run meanwhile",
   });
 }
 

@@ -24,8 +24,9 @@ const rooms: Readonly<Record<string, readonly string[]>> = {
   distributions: ["errors", "graph", "nn"],
   train: ["errors", "graph", "nn", "runtime", "io"], // knows no VAE
   vae: ["errors", "graph", "nn", "distributions", "runtime", "io", "train"],
+  network: ["errors", "graph", "nn", "runtime", "io", "train"], // knows no VAE
   model: ["errors", "graph", "nn", "runtime", "io", "train", "vae"],
-  index: ["errors", "node-version", "graph", "nn", "distributions", "runtime", "io", "train", "vae", "model"],
+  index: ["errors", "node-version", "graph", "nn", "distributions", "runtime", "io", "train", "network", "vae", "model"],
   cli: ["errors", "node-version", "graph", "nn", "runtime", "io", "train", "model", "index"],
 };
 

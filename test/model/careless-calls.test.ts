@@ -213,7 +213,8 @@ describe("parts of users that give something else than they should", () => {
 test("a function that a message names is one that can be imported, or an option's or a method's name", () => {
   const root = new URL("../../lib/", import.meta.url);
   const files = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
-  const methods = new Set(Object.getOwnPropertyNames(nv.Vae.prototype));
+  const models: readonly object[] = [nv.Vae.prototype, nv.Network.prototype, Object.getPrototypeOf(nv.Vae.prototype) as object];
+  const methods = new Set(models.flatMap((model) => Object.getOwnPropertyNames(model)));
   // JavaScript's own, and the methods of arrays and buffers that messages advise.
   const known = new Set(["slice", "from", "flat", "values", "structuredClone", "map", "uint8", "at", "Number", "parse", "distribution"]);
   const isKnown = (name: string) =>
