@@ -84,6 +84,17 @@ export function partsOf(index, graph, choose) {
         return flawed({ family: choose.of([kind, "gaussian", "standardNormal"]), draw, logDensity }, choose);
       },
     },
+    Loss: {
+      parse,
+      fields: () => ({ y: { shape: [], dtypes: ["float32"] } }),
+      outputShape: () => [1],
+      declare: () => ({ parameters: { scale: { shape: [1], initializer: "ones" } } }),
+      values: ({ factor }, output, { y }, { parameters: { scale } }) => {
+        const error = multiply(scale, subtract(output, graph.reshape(y, output.shape)));
+        return { loss: multiply(factor, mean(square(error), { axes: [1] })), each: error };
+      },
+      predictions: (_part, output) => ({ values: output, places: graph.topK(output, 1).indices }),
+    },
     Objective: {
       parse,
       declare: () => ({ networks: { critic: { layers: [index.dense(2)], input: [2], output: [1] } } }),
@@ -137,6 +148,7 @@ export function partsOf(index, graph, choose) {
     /** Defines the part and does with it what can be done. */
     call: async (given) => {
       index[`define${family}`](...given);
+      if (family === "Loss") return useLoss(index, choose, part());
       const model = index.vae(family === "Wiring" ? models.Wiring() : { input: [4], ...models[family]() });
       try {
         await choose.of([
@@ -151,4 +163,15 @@ export function partsOf(index, graph, choose) {
       }
     },
   }));
+}
+
+/** Makes a network with a loss, and does with it what can be done. */
+async function useLoss(index, choose, loss) {
+  const rows = { x: Float32Array.of(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8), y: Float32Array.of(1, 2) };
+  const model = index.network({ input: [4], layers: [index.dense(3)], loss, device: "cpu", threads: 1 });
+  try {
+    await choose.of([() => model.fit(rows, { steps: 2, batchSize: 2 }), () => model.evaluate(rows), () => model.predict(rows)])();
+  } finally {
+    model.dispose();
+  }
 }

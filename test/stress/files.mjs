@@ -42,5 +42,6 @@ export async function makeFiles(index, folder) {
     images: at("pictures"),
     sheet: at("sheet.png"),
     model: at("model.vae"),
+    network: at("model.net"),
   };
 }

@@ -168,6 +168,7 @@ export function indexCalls(index, graph, files, choose) {
     convTranspose1d: () => [4, 3, { ...windows, outputSize: 8 }],
     convTranspose2d: () => [4, 3, { ...windows, outputSize: [8, 8] }],
     cosine: () => [{ from: 1, to: 0, steps: 10 }],
+    crossEntropy: () => [choose.of([3, ["a", "b"]]), { field: "label" }],
     dense: () => [4, shaped],
     dropout: () => [0.5],
     elbo: () => [{ beta: 2, kl: "monteCarlo" }],
@@ -193,8 +194,11 @@ export function indexCalls(index, graph, files, choose) {
     instanceNorm: () => [normalization],
     layerNorm: () => [normalization],
     linear: () => [{ from: 0, to: 1, steps: 10 }],
+    loadNetwork: () => [at(files.network), { ...placement, tier: "portable" }],
     load: () => [at(files.model), { ...placement, tier: "portable", precision: choose.of(["float32", "tf32"]) }],
     maxPool2d: () => [[2, 2], { stride: 2, padding: "same" }],
+    meanSquaredError: () => [{ field: "y", shape: [2] }],
+    network: () => [{ input: [4], layers: [dense(3), batchNorm()], loss: index.crossEntropy(2), seed: 3, ...placement }],
     readSafetensors: () => [at(files.model)],
     reshape: () => [[2, 2]],
     residual: () => [[dense(4)], { shortcut: [dense(4)], activation: "relu" }],
@@ -275,6 +279,23 @@ export function modelCalls(files, parameters, choose) {
     setParameters: () => [someParameters(parameters, choose)],
     summary: () => [],
     train: () => [source(), { steps: 2, every: 1, batchSize: 4 }],
+  };
+}
+
+/** Of a classifier of two categories. */
+export function networkCalls(files, parameters, choose) {
+  const source = () => (choose.random() < 0.5 ? rows() : anySource(choose, { mayBeEndless: true }));
+  const labelled = () => choose.of([dataset(), { x: rows(), label: Int32Array.of(0, 1, 0, 1, 0, 1) }]);
+  return {
+    evaluate: () => [labelled(), { signal: new AbortController().signal }],
+    fit: () => [labelled(), { steps: 2, batchSize: 4, validation: labelled(), freeze: ["layers.0"], rates: { "*.head": 0.5 } }],
+    memory: () => [],
+    parameters: () => [],
+    predict: () => [choose.of([dataset(), source()]), { signal: new AbortController().signal }],
+    save: () => [located(files.network, choose)],
+    setParameters: () => [someParameters(parameters, choose)],
+    summary: () => [],
+    train: () => [labelled(), { steps: 2, every: 1, batchSize: 4 }],
   };
 }
 

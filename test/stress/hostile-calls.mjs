@@ -1,7 +1,7 @@
 // Hostile and careless calls of everything that is exported: every call must succeed, or fail as a VaeError, in bounded time.
 import { partsOf } from "./behaviours.mjs";
 import { makeFiles } from "./files.mjs";
-import { graphCalls, indexCalls, modelCalls, opsCalls, placement } from "./good-calls.mjs";
+import { graphCalls, indexCalls, modelCalls, networkCalls, opsCalls, placement } from "./good-calls.mjs";
 import { chooser, Own, spoiled, zoo } from "./zoo.mjs";
 
 /** Calls that take longer than this on their own, or to settle, are a failure; a loaded machine is slow. */
@@ -41,8 +41,11 @@ export async function hostileCalls(
   const files = await makeFiles(index, folder);
   const makeModel = () =>
     index.vae({ input: [4], latent: 2, encoder: [index.dense(3)], decoder: [index.dense(3)], likelihood: "gaussian", ...placement });
+  const makeNetwork = () => index.network({ input: [4], layers: [index.dense(3)], loss: index.crossEntropy(["a", "b"]), ...placement });
   let model = makeModel();
   await model.save(files.model);
+  let network = makeNetwork();
+  await network.save(files.network);
   const failures = [];
   const counts = new Map();
   const slow = [];
@@ -76,12 +79,18 @@ export async function hostileCalls(
     good,
     call: (given) => model[name](...given),
   }));
+  const ofNetwork = Object.entries(networkCalls(files, await network.parameters(), choose)).map(([name, good]) => ({
+    name: `network.${name}`,
+    good,
+    call: (given) => network[name](...given),
+  }));
   const all = [
     ...from(graph, "graph", graphCalls(graph)),
     ...from(ops, "ops", opsCalls()),
     ...from({ ...index, standardizer: made }, "index", indexCalls(index, graph, files, choose)),
     ...partsOf(index, graph, choose).map(({ name, good, call }) => ({ name: `index.${name}`, good, call })),
     ...ofModel,
+    ...ofNetwork,
   ].filter(({ name }) => name.includes(only));
 
   const finish = async (result) => {
@@ -109,7 +118,10 @@ export async function hostileCalls(
       const impatient = new Promise((_, reject) => {
         limit = setTimeout(() => reject(new Error(`not settled after ${LONGEST_SECONDS} s`)), LONGEST_SECONDS * 1000);
       });
-      patience = setTimeout(() => model.dispose(), PATIENCE_MILLISECONDS);
+      patience = setTimeout(() => {
+        model.dispose();
+        network.dispose();
+      }, PATIENCE_MILLISECONDS);
       await Promise.race([running, impatient]);
       count.successes++;
     } catch (error) {
@@ -123,13 +135,17 @@ export async function hostileCalls(
     if (seconds > LONGEST_SECONDS) failures.push(`${current}: took ${seconds.toFixed(1)} s`);
     if (seconds > SLOW_SECONDS) slow.push({ call: current, seconds, cpu: process.cpuUsage(cpu).user / 1e6 });
     model = await usable(model, makeModel);
+    network = await usable(network, makeNetwork);
   }
   current = "after the last call";
   await new Promise((resolve) => setTimeout(resolve, 50));
   process.off("unhandledRejection", unhandled);
   const isAlive = (await model.sample(1)).length === 4;
   if (!isAlive) failures.push("the model does not sample any more");
+  const predicts = (await network.predict(new Float32Array(4))).labels.length === 1;
+  if (!predicts) failures.push("the network does not predict any more");
   model.dispose();
+  network.dispose();
   return { failures, counts, slow };
 }
 
