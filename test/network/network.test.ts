@@ -257,9 +257,14 @@ describe("training", () => {
 test("what predict and evaluate give follows from the loss", async () => {
   await using classifier = network(small);
   expectTypeOf(classifier).toEqualTypeOf<Network<CrossEntropy>>();
-  expectTypeOf<Awaited<ReturnType<typeof classifier.predict>>>().toEqualTypeOf<ClassPredictions>();
-  expectTypeOf<Awaited<ReturnType<typeof classifier.evaluate>>>().toEqualTypeOf<ClassEvaluation>();
-  await using regression = network({ input: [2], layers: [], loss: meanSquaredError(), ...placement });
-  expectTypeOf<Awaited<ReturnType<typeof regression.predict>>>().toEqualTypeOf<ValuePredictions>();
-  expectTypeOf<Awaited<ReturnType<Network["predict"]>>>().toEqualTypeOf<AnyPredictions>();
+  expectTypeOf(await classifier.predict(clusters)).toEqualTypeOf<ClassPredictions>();
+  expectTypeOf(await classifier.evaluate(labelled)).toEqualTypeOf<ClassEvaluation>();
+  await using regression = network({ input: [SIZE], layers: [], loss: meanSquaredError(), ...placement });
+  expectTypeOf(await regression.predict(clusters)).toEqualTypeOf<ValuePredictions>();
+  const any: Network = regression;
+  expectTypeOf(await any.predict(clusters)).toEqualTypeOf<AnyPredictions>();
+  const { epochs } = await classifier.fit(labelled, { steps: 1, validation: labelled });
+  expectTypeOf(epochs[0]!.validation!.accuracy).toEqualTypeOf<number>();
+  // @ts-expect-error: a regression has no labels
+  expectTypeOf(await regression.predict(clusters)).toEqualTypeOf<ClassPredictions>();
 });
