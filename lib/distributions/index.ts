@@ -1,6 +1,7 @@
 // Families of distributions and the divergences between them. Importing this file defines the built-in ones.
 import { closeBuiltIns } from "../nn/index.js";
 
+export { type Asked, wrongResult } from "../nn/index.js";
 export { type BernoulliOptions, bernoulli } from "./bernoulli.js";
 export { type Divergence, defineDivergence, divergenceOf, type KlEstimate } from "./divergences.js";
 export {
@@ -30,6 +31,6 @@ export {
   gaussianPosterior,
   standardNormal,
 } from "./gaussian.js";
-export { type Asked, contributionsOf, distributionOf, tensorOf, wrongResult } from "./results.js";
+export { contributionsOf, distributionOf, tensorOf } from "./results.js";
 
 closeBuiltIns();

@@ -1,40 +1,8 @@
-// What the functions of a part gave: users define parts, and a wrong result must be told with the part's name, where it was made,
-// rather than by whatever op meets it first.
-import { describe, VaeError } from "../errors.js";
+// What the functions of families gave, checked where it was made.
 import { isTensor, type Shape, sameShape, showShape, type Tensor } from "../graph/index.js";
-import { isPromise, letGo, propertiesOf } from "../graph/kinds.js";
-import type { NoiseSource } from "../nn/index.js";
+import { propertiesOf } from "../graph/kinds.js";
+import { type Asked, type NoiseSource, wrongResult } from "../nn/index.js";
 import type { Distribution, Draw } from "./family.js";
-
-/** The function of a part whose result is looked at. */
-export interface Asked {
-  /** `"likelihood"`, `"prior"`, … */
-  readonly family: string;
-  /** Its kind. */
-  readonly part: string;
-  /** The function's name. */
-  readonly method: string;
-}
-
-/** The error for a result that is not what was asked for. */
-export function wrongResult(
-  { family, part, method }: Asked,
-  code: "argument" | "shape" | "dtype",
-  expected: string,
-  value: unknown,
-  hint?: string,
-) {
-  letGo(value);
-  const received = isTensor(value) ? `a ${value.dtype} tensor ${showShape(value.shape)}` : describe(value);
-  const advice = isPromise(value) ? `${method} must not be async` : hint;
-  return new VaeError({
-    code,
-    operation: `${family} ${part}`,
-    expected: `${method} to give ${expected}`,
-    received,
-    ...(advice === undefined ? {} : { hint: advice }),
-  });
-}
 
 /** The float32 tensor of exactly this shape that was asked for. */
 export function tensorOf(asked: Asked, value: unknown, shape: Shape): Tensor {

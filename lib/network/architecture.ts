@@ -1,11 +1,11 @@
 // A network as something that can be trained, and the programs that it is asked with.
-import { describe, VaeError } from "../errors.js";
+import { describe, type VaeError } from "../errors.js";
 import { isRecord } from "../graph/arguments.js";
-import { cast, type DType, input, isTensor, mean, multiply, type Shape, showShape, sizeOf, type Tensor } from "../graph/index.js";
-import { isArray, isPromise, letGo } from "../graph/kinds.js";
+import { cast, type DType, input, isTensor, mean, multiply, type Shape, sizeOf, type Tensor } from "../graph/index.js";
+import { isArray } from "../graph/kinds.js";
 import { shapeInstead } from "../graph/tensor.js";
 import { checkFieldName } from "../io/field.js";
-import { type Declared, type NamedParameter, Noise, Pass, parametersIn, placeOf, type Scope } from "../nn/index.js";
+import { type Declared, type NamedParameter, Noise, Pass, parametersIn, placeOf, type Scope, wrongResult } from "../nn/index.js";
 import type { Program } from "../train/program.js";
 import { summaryOf } from "../train/summary.js";
 import type { Batch, FieldSpec, Terms, Trainable } from "../train/trainable.js";
@@ -86,14 +86,14 @@ const DTYPES: readonly unknown[] = ["float32", "int32", "uint8"] satisfies DType
 /** The fields of a loss, under names that rows can have. */
 function targetFields(loss: Loss): Readonly<Record<string, FieldSpec>> {
   const fields: unknown = losses.of(loss).fields(loss);
-  if (!isRecord(fields)) throw wrongResult(loss, "fields", "the fields that it reads by name: { y: { shape: [], dtypes } }", fields);
+  if (!isRecord(fields)) throw wrong(loss, "fields", "the fields that it reads by name: { y: { shape: [], dtypes } }", fields);
   for (const [name, field] of Object.entries(fields)) {
     checkFieldName(name, `loss ${loss.kind}`);
-    if (name === "x") throw wrongResult(loss, "fields", "fields beside x", name);
+    if (name === "x") throw wrong(loss, "fields", "fields beside x", name);
     const { shape, dtypes }: Partial<Record<keyof FieldSpec, unknown>> = isRecord(field) ? field : {};
     const isRight =
       shapeInstead(shape) === undefined && isArray(dtypes) && dtypes.length > 0 && dtypes.every((one) => DTYPES.includes(one));
-    if (!isRight) throw wrongResult(loss, "fields", `${describe(name)} as { shape, dtypes }`, field);
+    if (!isRight) throw wrong(loss, "fields", `${describe(name)} as { shape, dtypes }`, field);
   }
   return fields as Readonly<Record<string, FieldSpec>>;
 }
@@ -101,7 +101,7 @@ function targetFields(loss: Loss): Readonly<Record<string, FieldSpec>> {
 function outputShape(loss: Loss): Shape {
   const shape: unknown = losses.of(loss).outputShape(loss);
   if (shapeInstead(shape) === undefined && (shape as Shape).length > 0) return shape as Shape;
-  throw wrongResult(loss, "outputShape", "a shape with at least one axis", shape);
+  throw wrong(loss, "outputShape", "a shape with at least one axis", shape);
 }
 
 /** What the layers make of rows. Bytes stand for value / 255. */
@@ -116,8 +116,9 @@ function lossScope(scope: Scope, declared: Declared | undefined): Scope {
 function valuesOf(loss: Loss, output: Tensor, batch: Batch, scope: Scope): Readonly<Record<string, Tensor>> {
   const { x: _, ...own } = batch;
   const values = checkedTensors(loss, "values", losses.of(loss).values(loss, output, own, scope), output.shape[0]!, ["float32"]);
+  if ("rows" in values) throw wrong(loss, "values", 'other names than "rows", which evaluate gives itself', "rows");
   if (values.loss?.shape.length === 1) return values;
-  throw wrongResult(loss, "values", `a tensor "loss" [${output.shape[0]}]`, values.loss);
+  throw wrong(loss, "values", `a tensor "loss" [${output.shape[0]}]`, values.loss);
 }
 
 function predictionsOf(loss: Loss, output: Tensor, scope: Scope): Readonly<Record<string, Tensor>> {
@@ -127,21 +128,18 @@ function predictionsOf(loss: Loss, output: Tensor, scope: Scope): Readonly<Recor
 /** Tensors `[rows]` or `[rows, k]` by name. */
 function checkedTensors(loss: Loss, method: string, given: unknown, rows: number, dtypes: readonly DType[]) {
   const expected = `tensors [${rows}] or [${rows}, k] by name, ${dtypes.join(" or ")}`;
-  if (!isRecord(given)) throw wrongResult(loss, method, expected, given);
+  if (!isRecord(given)) throw wrong(loss, method, expected, given);
   // Read once: getters may give something else the next time.
   const tensors = { ...given };
   for (const tensor of Object.values(tensors)) {
     const isRight = isTensor(tensor) && tensor.shape[0] === rows && tensor.shape.length <= 2 && dtypes.includes(tensor.dtype);
-    if (!isRight) throw wrongResult(loss, method, expected, tensor);
+    if (!isRight) throw wrong(loss, method, expected, tensor);
   }
   return tensors as Readonly<Record<string, Tensor>>;
 }
 
-function wrongResult({ kind }: Loss, method: string, expected: string, value: unknown): VaeError {
-  letGo(value);
-  const received = isTensor(value) ? `a ${value.dtype} tensor ${showShape(value.shape)}` : describe(value);
-  const hint = isPromise(value) ? { hint: `${method} must not be async` } : {};
-  return new VaeError({ code: "argument", operation: `loss ${kind}`, expected: `${method} to give ${expected}`, received, ...hint });
+function wrong({ kind }: Loss, method: string, expected: string, value: unknown): VaeError {
+  return wrongResult({ family: "loss", part: kind, method }, "argument", expected, value);
 }
 
 /** What a training step records: the means of what is one number per row. */

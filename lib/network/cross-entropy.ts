@@ -40,6 +40,7 @@ export interface CrossEntropy extends Loss<ClassPredictions, ClassEvaluation> {
   readonly field: string;
 }
 
+/** Options of {@link crossEntropy}. */
 export interface CrossEntropyOptions {
   /** The field of the rows that holds the categories; default `"label"`, where loaders put labels. */
   readonly field?: string;

@@ -24,6 +24,7 @@ export interface MeanSquaredError extends Loss<ValuePredictions, ValueEvaluation
   readonly shape: Shape;
 }
 
+/** Options of {@link meanSquaredError}. */
 export interface MeanSquaredErrorOptions {
   /** The field of the rows that holds what is to be predicted; default `"y"`. Numbers of about unit scale suit networks. */
   readonly field?: string;

@@ -69,6 +69,7 @@ export {
 } from "./parameters.js";
 export { averagePool2d, globalAveragePool, maxPool2d, type PoolLayerOptions, type UpsampleOptions, upsample } from "./pooling.js";
 export { type ResidualOptions, residual, sequential } from "./residual.js";
+export { type Asked, wrongResult } from "./results.js";
 export {
   constant,
   cosine,

@@ -59,6 +59,7 @@ test.each<[string, object, RegExp]>([
   ["a promise", { values: async () => ({}) }, /values must not be async/],
   ["no loss", { values: () => ({}) }, /values to give a tensor "loss" \[1\]; received undefined/],
   ["a list as loss", { values: (_: Loss, output: Tensor) => ({ loss: output }) }, /"loss" \[1\]; received a float32 tensor \[1, 1\]/],
+  ["a name that is taken", { values: (_: Loss, output: Tensor) => ({ rows: output }) }, /other names than "rows"/],
   ["a scalar", { values: (_: Loss, output: Tensor) => ({ loss: sum(output) }) }, /values to give tensors/],
   ["a number", { predictions: () => ({ values: 3 }) }, /predictions to give tensors .*float32 or int32; received 3/],
 ])("%s given wrongly is told when a network is made, with the function's name", async (_, parts, message) => {
