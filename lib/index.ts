@@ -115,6 +115,7 @@ export {
   averagePool2d,
   type BatchNormOptions,
   type Behaviour,
+  type Branded,
   batchNorm,
   type ConditionShapes,
   type Conditions,
@@ -154,6 +155,7 @@ export {
   layerNorm,
   linear,
   maxPool2d,
+  type NamesOf,
   type NetworkFunction,
   type NetworkSpec,
   type NoiseSource,
@@ -165,7 +167,10 @@ export {
   type OptimizerStep,
   type PaddingOption1d,
   type ParameterSpec,
+  type ParametersOf,
+  type PartOf,
   type PoolLayerOptions,
+  type RecordsOf,
   type ResidualOptions,
   reshape,
   residual,
@@ -185,7 +190,20 @@ export {
 } from "./nn/index.js";
 export type { DeviceOptions } from "./runtime/device.js";
 export type { Precision } from "./runtime/native.js";
-export type { EpochRecord, FitOptions, History, IterateOptions, Metrics, Progress, TrainedSteps, TrainOptions } from "./train/fit.js";
+export type {
+  EpochRecord,
+  FitOptions,
+  FitSettings,
+  History,
+  IterateOptions,
+  IterateSettings,
+  Metrics,
+  Progress,
+  TrainedSteps,
+  TrainLength,
+  TrainOptions,
+  TrainSettings,
+} from "./train/fit.js";
 export type { GroupOptions, ParameterGroup } from "./train/groups.js";
 export type { TrainedModel, TrainingStatus } from "./train/model.js";
 export type { PlacementOptions } from "./train/placement.js";
@@ -198,31 +216,40 @@ export type { MemoryUse, NamedArray } from "./train/weights.js";
 export type { EvaluateOptions, Evaluation, ScoreOptions } from "./vae/evaluate.js";
 export {
   type AnyImagePresetOptions,
+  type Category,
   type Condition,
   type ConditionOptions,
   type ConditionPlace,
   category,
   defineObjective,
   defineWiring,
+  type Elbo,
   type ElboOptions,
   elbo,
   type FamilyOf,
   familyOf,
+  type Given,
+  type GivenValue,
   type ImagePresetOptions,
   importanceLogWeights,
   type KindName,
   klContributions,
   type LatentTrace,
   logLikelihood,
+  type MetricsOf,
   type ModelOptions,
+  type NamedConditions,
   type Objective,
   type ObjectiveBehaviour,
   type ObjectiveContext,
+  type ObjectiveOf,
+  type ObjectiveOption,
   type ObjectiveTerms,
   type Observation,
   type Preparation,
   type PresetOptions,
   presets,
+  type Real,
   type RealOptions,
   real,
   repeatRows,
@@ -231,6 +258,7 @@ export {
   sumContributions,
   type TablePresetOptions,
   type Trace,
+  type UserKinds,
   type VaeConfig,
   type VaeOptions,
   type WiredConfig,
@@ -238,4 +266,4 @@ export {
   type Wiring,
   type WiringBehaviour,
 } from "./vae/index.js";
-export type { Encoding, Given, InterpolateOptions, Latents } from "./vae/infer.js";
+export type { Encoding, InterpolateOptions, Latents } from "./vae/infer.js";

@@ -13,13 +13,22 @@ import { feedOf, ownRows, stopping } from "./train/rows.js";
 import type { TrainingState } from "./train/state.js";
 import { type NamedArray, Weights } from "./train/weights.js";
 import { type Architecture, architectureOf, summarize } from "./vae/architecture.js";
-import { configOptions, parseConfig, type VaeConfig, type VaeOptions, type WiredConfig, type WiredOptions } from "./vae/config.js";
+import type { Given, NamedConditions } from "./vae/conditions.js";
+import {
+  configOptions,
+  type ObjectiveOf,
+  type ObjectiveOption,
+  parseConfig,
+  type VaeConfig,
+  type VaeOptions,
+  type WiredConfig,
+  type WiredOptions,
+} from "./vae/config.js";
 import { type EvaluateOptions, type Evaluation, evaluateRows, MOST_SAMPLES, type ScoreOptions, scoreRows } from "./vae/evaluate.js";
 import {
   decode,
   type Encoding,
   encode,
-  type Given,
   type Inference,
   type InterpolateOptions,
   interpolate,
@@ -27,12 +36,13 @@ import {
   reconstruct,
   sample,
 } from "./vae/infer.js";
+import type { MetricsOf } from "./vae/objectives.js";
 import { readModel, saveModel } from "./vae/saved.js";
 
 const FEWER_ROWS = "use fewer rows at a time";
 
-/** Conditions of rows that are not there yet. */
-export interface GivenOptions extends CallOptions {
+/** Conditions of rows that are not there yet. @typeParam C the model's conditions */
+export interface GivenOptions<C extends NamedConditions = NamedConditions> extends CallOptions {
   /**
    * For a model with conditions: one value for all rows, or one for each; categories by name or number.
    *
@@ -41,10 +51,10 @@ export interface GivenOptions extends CallOptions {
    * await model.sample(64, { given: { label: 3, site: "A" } });
    * ```
    */
-  readonly given?: Given;
+  readonly given?: Given<C>;
 }
 
-export interface SampleOptions extends GivenOptions {
+export interface SampleOptions<C extends NamedConditions = NamedConditions> extends GivenOptions<C> {
   /** Scales the noise that latents are drawn with: below 1 samples are more typical and less varied; default 1. */
   readonly temperature?: number;
   /** The same seed gives the same samples; by default every call goes on where the one before ended. */
@@ -97,7 +107,11 @@ export class Vae<Config extends VaeConfig | WiredConfig = VaeConfig> extends Tra
    *   when a term becomes NaN or infinite (the model keeps the last good weights), `"argument"` while another training of
    *   this model runs.
    */
-  async fit(data: DataSource | RowStream, options: FitOptions<Evaluation> = {}, ...surplus: never[]): Promise<History<Evaluation>> {
+  async fit(
+    data: DataSource | RowStream,
+    options: FitOptions<Evaluation, MetricsOf<Config["objective"]>> = {},
+    ...surplus: never[]
+  ): Promise<History<Evaluation, MetricsOf<Config["objective"]>>> {
     noMore("fit", surplus, "fit(data, { epochs: 10, batchSize: 64 })");
     const model = this.#model;
     return withMemoryErrors("fit", FEWER_ROWS, () =>
@@ -114,7 +128,11 @@ export class Vae<Config extends VaeConfig | WiredConfig = VaeConfig> extends Tra
    * Trains as an async iterator; `break` ends it after a whole step. Options without `steps` or `epochs` train one epoch. What is
    * there is copied when this is called; an iterable is read when the loop is entered.
    */
-  train(data: DataSource | RowStream, options: IterateOptions = {}, ...surplus: never[]): AsyncGenerator<TrainedSteps, void, undefined> {
+  train(
+    data: DataSource | RowStream,
+    options: IterateOptions = {},
+    ...surplus: never[]
+  ): AsyncGenerator<TrainedSteps<MetricsOf<Config["objective"]>>, void, undefined> {
     noMore("train", surplus, "train(data, { steps: 1000, every: 100 })");
     return trainModel(this.#model, data, options);
   }
@@ -127,7 +145,11 @@ export class Vae<Config extends VaeConfig | WiredConfig = VaeConfig> extends Tra
   }
 
   /** E[x|z] of every latent, `rows × product(input)`: probabilities under a Bernoulli likelihood, means under a Gaussian. */
-  async decode(latents: Latents, options: GivenOptions = {}, ...surplus: never[]): Promise<Float32Array> {
+  async decode(
+    latents: Latents,
+    options: GivenOptions<NonNullable<Config["conditions"]>> = {},
+    ...surplus: never[]
+  ): Promise<Float32Array> {
     noMore("decode", surplus, "decode(latents, { signal })");
     const fields = new Fields("decode", options);
     const given = fields.raw("given") as Given | undefined;
@@ -144,7 +166,7 @@ export class Vae<Config extends VaeConfig | WiredConfig = VaeConfig> extends Tra
   }
 
   /** E[x|z] of `count` draws from the prior, `count × product(input)`. */
-  async sample(count: number, options: SampleOptions = {}, ...surplus: never[]): Promise<Float32Array> {
+  async sample(count: number, options: SampleOptions<NonNullable<Config["conditions"]>> = {}, ...surplus: never[]): Promise<Float32Array> {
     const example = "sample(64, { seed: 7 })";
     if (!isRecord(options)) throw notOptions("sample", options, example);
     noMore("sample", surplus, example);
@@ -168,7 +190,7 @@ export class Vae<Config extends VaeConfig | WiredConfig = VaeConfig> extends Tra
     from: DataSource,
     to: DataSource,
     steps = 8,
-    options: InterpolateOptions = {},
+    options: InterpolateOptions<NonNullable<Config["conditions"]>> = {},
     ...surplus: never[]
   ): Promise<Float32Array> {
     const example = "interpolate(a, b, 8, { spherical: true })";
@@ -242,7 +264,10 @@ export class Vae<Config extends VaeConfig | WiredConfig = VaeConfig> extends Tra
 }
 
 /** Makes a model of another wiring, with new weights; see {@link defineWiring}. */
-export function vae(options: WiredOptions & PlacementOptions, ...surplus: never[]): Vae<WiredConfig>;
+export function vae<C extends NamedConditions = Record<string, never>, O extends ObjectiveOption = "elbo">(
+  options: WiredOptions<C, O> & PlacementOptions,
+  ...surplus: never[]
+): Vae<WiredConfig<C, ObjectiveOf<O>>>;
 /**
  * Makes a variational autoencoder with new weights.
  *
@@ -254,7 +279,10 @@ export function vae(options: WiredOptions & PlacementOptions, ...surplus: never[
  * ```
  * @throws VaeError `"argument"` or `"shape"` for options that cannot work, `"device"` for an unknown or unusable device.
  */
-export function vae(options: VaeOptions & PlacementOptions, ...surplus: never[]): Vae;
+export function vae<C extends NamedConditions = Record<string, never>, O extends ObjectiveOption = "elbo">(
+  options: VaeOptions<C, O> & PlacementOptions,
+  ...surplus: never[]
+): Vae<VaeConfig<C, ObjectiveOf<O>>>;
 export function vae(options: (VaeOptions | WiredOptions) & PlacementOptions, ...surplus: never[]): Vae<VaeConfig | WiredConfig> {
   noMore("vae", surplus, "vae({ input: [784], latent: 20, … })");
   const { placement, rest } = readPlacement("vae", options, configOptions);

@@ -2,7 +2,16 @@
 import { describe, VaeError } from "../errors.js";
 import type { Shape, Tensor } from "../graph/index.js";
 import { letGo, propertiesOf } from "../graph/kinds.js";
-import { type Behaviour, type Declared, type Fields, type NoiseSource, Registry, type Scope, type Tagged } from "../nn/index.js";
+import {
+  type Behaviour,
+  type Branded,
+  type Declared,
+  type Fields,
+  type NoiseSource,
+  Registry,
+  type Scope,
+  type Tagged,
+} from "../nn/index.js";
 
 /** A value drawn from a distribution. */
 export interface Draw {
@@ -26,13 +35,13 @@ export interface Distribution {
   logDensity(value: Tensor): Tensor;
 }
 
-/** What a family makes its distribution in. */
-export interface FamilyContext {
+/** What a family makes its distribution in. @typeParam D what the family declared, as for {@link Scope} */
+export interface FamilyContext<D extends Declared = Declared> {
   /** The shape of one value: `[latent]`, or that of an observation such as `[28, 28, 1]`. */
   readonly event: Shape;
   readonly rows: number;
   /** The family's own parameters, networks and noise, and the conditions. */
-  readonly scope: Scope;
+  readonly scope: Scope<D>;
 }
 
 /**
@@ -52,14 +61,14 @@ export interface FamilyContext {
  * });
  * ```
  */
-export interface FamilyBehaviour<F extends Tagged = Tagged> extends Behaviour {
+export interface FamilyBehaviour<F extends Tagged = Tagged, D extends Declared = Declared> extends Behaviour {
   parse(options: Fields): F;
   /** The shape of what a network must give for one value of shape `event`; undefined where no network is needed. */
   headShape?(family: F, event: Shape): Shape | undefined;
   /** Parameters and networks of its own. */
-  declare?(family: F, event: Shape): Declared;
+  declare?(family: F, event: Shape): D;
   /** The distribution that the network's output stands for: `head` is `[rows, product(headShape)]`. */
-  distribution(family: F, head: Tensor | undefined, context: FamilyContext): Distribution;
+  distribution(family: F, head: Tensor | undefined, context: FamilyContext<D>): Distribution;
   /** As a likelihood: the values that data may have; any finite ones when left out. */
   range?(family: F): { readonly low: number; readonly high: number };
   /** As a likelihood, true where data should have means near 0 and standard deviations near 1: trainings on others then warn. */
@@ -78,11 +87,11 @@ export interface FamilyBehaviour<F extends Tagged = Tagged> extends Behaviour {
 export type Role = "posterior" | "prior" | "likelihood";
 
 /** A family in the role of q(z|x), as frozen plain data. */
-export type Posterior = Tagged;
+export type Posterior = Branded<"posterior">;
 /** A family in the role of p(z), as frozen plain data. */
-export type Prior = Tagged;
+export type Prior = Branded<"prior">;
 /** A family in the role of p(x|z), as frozen plain data. */
-export type Likelihood = Tagged;
+export type Likelihood = Branded<"likelihood">;
 
 const methods = ["distribution"] as const;
 const optional = ["headShape", "declare", "range", "prepare"] as const;
@@ -98,18 +107,30 @@ export const families: Readonly<Record<Role, Registry<FamilyBehaviour>>> = {
 };
 
 /** Adds a kind of posterior, q(z|x). */
-export function definePosterior<P extends Posterior>(kind: string, behaviour: FamilyBehaviour<P>, ...surplus: never[]): void {
-  posteriors.define(kind, behaviour, surplus);
+export function definePosterior<P extends Posterior, D extends Declared = Declared>(
+  kind: string,
+  behaviour: FamilyBehaviour<P, D>,
+  ...surplus: never[]
+): void {
+  posteriors.define(kind, behaviour as FamilyBehaviour<P>, surplus);
 }
 
 /** Adds a kind of prior, p(z). */
-export function definePrior<P extends Prior>(kind: string, behaviour: FamilyBehaviour<P>, ...surplus: never[]): void {
-  priors.define(kind, behaviour, surplus);
+export function definePrior<P extends Prior, D extends Declared = Declared>(
+  kind: string,
+  behaviour: FamilyBehaviour<P, D>,
+  ...surplus: never[]
+): void {
+  priors.define(kind, behaviour as FamilyBehaviour<P>, surplus);
 }
 
 /** Adds a kind of likelihood, p(x|z). */
-export function defineLikelihood<L extends Likelihood>(kind: string, behaviour: FamilyBehaviour<L>, ...surplus: never[]): void {
-  likelihoods.define(kind, behaviour, surplus);
+export function defineLikelihood<L extends Likelihood, D extends Declared = Declared>(
+  kind: string,
+  behaviour: FamilyBehaviour<L, D>,
+  ...surplus: never[]
+): void {
+  likelihoods.define(kind, behaviour as FamilyBehaviour<L>, surplus);
 }
 
 /** The values that data may have under a likelihood; undefined for any finite ones. */

@@ -1,7 +1,7 @@
 // What a network is trained for, as data: which fields of the rows it reads, what it minimises, and what it predicts.
 import type { Shape, Tensor } from "../graph/index.js";
 import { checkFieldName } from "../io/field.js";
-import { type Behaviour, type Declared, type Fields, Registry, type Scope, type Tagged } from "../nn/index.js";
+import { type Behaviour, type Branded, type Declared, type Fields, Registry, type Scope } from "../nn/index.js";
 import type { Batch, FieldSpec } from "../train/trainable.js";
 
 /** Where a {@link Loss} keeps its types; there is no such property when a program runs. */
@@ -13,7 +13,7 @@ export declare const gives: unique symbol;
  * @typeParam P what `predict` gives with it, arrays by name
  * @typeParam E what `evaluate` gives with it
  */
-export interface Loss<P extends object = object, E extends object = object> extends Tagged {
+export interface Loss<P extends object = object, E extends object = object> extends Branded<"loss"> {
   readonly [gives]?: { readonly predictions: P; readonly evaluation: E };
 }
 

@@ -83,9 +83,21 @@ export {
   stepDecay,
   warmup,
 } from "./schedules.js";
-export type { ConditionShapes, Conditions, Declared, NetworkFunction, NetworkSpec, NoiseSource, Scope } from "./scope.js";
+export type {
+  ConditionShapes,
+  Conditions,
+  Declared,
+  NamesOf,
+  NetworkFunction,
+  NetworkSpec,
+  NoiseSource,
+  ParametersOf,
+  PartOf,
+  RecordsOf,
+  Scope,
+} from "./scope.js";
 export { inferStack, type Place, parametersIn, placeOf, type Stack, type StackEntry, shapeAfter, stackLayers } from "./stack.js";
-export { type Behaviour, closeBuiltIns, freezePlain, Registry, type Tagged } from "./tagged.js";
+export { type Behaviour, type Branded, closeBuiltIns, freezePlain, Registry, type Tagged } from "./tagged.js";
 export type { PaddingOption1d, Sizes } from "./windows.js";
 
 closeBuiltIns();

@@ -2,10 +2,10 @@ import { VaeError } from "../errors.js";
 import { type Fields, noMore } from "../graph/arguments.js";
 import { reshape, type Shape, showShape, sizeOf, type Tensor } from "../graph/index.js";
 import type { ConditionShapes, Declared, Scope } from "./scope.js";
-import { type Behaviour, Registry, type Tagged } from "./tagged.js";
+import { type Behaviour, type Branded, Registry } from "./tagged.js";
 
 /** A layer as frozen plain data: `{ kind: "dense", units: 400, … }`. */
-export interface Layer extends Tagged {
+export interface Layer extends Branded<"layer"> {
   /** Stands for the layer's place in the names of its parameters: `encoder.features.weight` instead of `encoder.0.weight`. */
   readonly name?: string;
 }
@@ -34,7 +34,8 @@ function readName(options: Fields): { readonly name?: string } {
 }
 
 /**
- * What the layers of one kind do. Shapes are those of one sample; tensors have the batch as an extra first axis.
+ * What the layers of one kind do. Shapes are those of one sample; tensors have the batch as an extra first axis. Where `declare`
+ * stands before `apply`, the type checker knows the names of the parameters and networks in it.
  *
  * @example A layer that multiplies every feature by a learned number:
  * ```ts
@@ -47,15 +48,15 @@ function readName(options: Fields): { readonly name?: string } {
  * vae({ …, encoder: [{ kind: "scale" }, dense(400)] });
  * ```
  */
-export interface LayerBehaviour<L extends Layer = Layer> extends Behaviour {
+export interface LayerBehaviour<L extends Layer = Layer, D extends Declared = Declared> extends Behaviour {
   /** Checks the options of a layer and fills in defaults. */
   parse(options: Fields): L;
   /** The shape of one output sample; throws `VaeError` for an input shape that the layer does not take. */
   outputShape(layer: L, input: Shape, conditions: ConditionShapes): Shape;
   /** Its parameters and networks; none when left out. */
-  declare?(layer: L, input: Shape, conditions: ConditionShapes): Declared;
+  declare?(layer: L, input: Shape, conditions: ConditionShapes): D;
   /** `[rows, ...input]` to `[rows, ...outputShape]`, which is checked. */
-  apply(layer: L, x: Tensor, scope: Scope): Tensor;
+  apply(layer: L, x: Tensor, scope: Scope<D>): Tensor;
 }
 
 export const layers = new Registry<LayerBehaviour>("layer", ["outputShape", "apply"], ["declare"], readName);
@@ -66,8 +67,12 @@ export const layers = new Registry<LayerBehaviour>("layer", ["outputShape", "app
  *
  * @throws VaeError `"argument"` for a built-in kind, or a behaviour without one of its functions
  */
-export function defineLayer<L extends Layer>(kind: string, behaviour: LayerBehaviour<L>, ...surplus: never[]): void {
-  layers.define(kind, behaviour, surplus);
+export function defineLayer<L extends Layer, D extends Declared = Declared>(
+  kind: string,
+  behaviour: LayerBehaviour<L, D>,
+  ...surplus: never[]
+): void {
+  layers.define(kind, behaviour as LayerBehaviour<L>, surplus);
 }
 
 interface Flatten extends Layer {

@@ -22,25 +22,25 @@ import {
 } from "../graph/index.js";
 import { isArray, letGo, propertiesOf } from "../graph/kinds.js";
 import { parseScheduled, type Schedule, scheduledValue } from "./schedules.js";
-import { type Behaviour, Registry, type Tagged } from "./tagged.js";
+import { type Behaviour, type Branded, Registry } from "./tagged.js";
 
 /** An optimizer as frozen plain data: `{ kind: "adam", learningRate: 0.001, … }`. */
-export interface Optimizer extends Tagged {
+export interface Optimizer extends Branded<"optimizer"> {
   /** Gradients are scaled so that their norm over all parameters is at most this (Pascanu et al. 2013); absent: not clipped. */
   readonly clipNorm?: number;
 }
 
-/** The next values of one parameter and of its slots. */
-export interface OptimizerStep {
+/** The next values of one parameter and of its slots. @typeParam Slot the names of these, where the type checker knows them */
+export interface OptimizerStep<Slot extends string = string> {
   readonly parameter: Tensor;
-  readonly slots: Readonly<Record<string, Tensor>>;
+  readonly slots: Readonly<Record<Slot, Tensor>>;
 }
 
 /** What the optimizers of one kind do. */
-export interface OptimizerBehaviour<O extends Optimizer = Optimizer> extends Behaviour {
+export interface OptimizerBehaviour<O extends Optimizer = Optimizer, Slot extends string = string> extends Behaviour {
   parse(options: Fields): O;
   /** Names of the tensors, shaped like the parameter and zero at first, that are kept for every parameter. */
-  slots(optimizer: O): readonly string[];
+  slots(optimizer: O): readonly Slot[];
   /**
    * Called once per training graph, so that scalars of the step are computed once for all parameters; the function it
    * gives is called for each parameter.
@@ -53,13 +53,17 @@ export interface OptimizerBehaviour<O extends Optimizer = Optimizer> extends Beh
     optimizer: O,
     step: Tensor,
     scheduleStep: Tensor,
-  ): (parameter: Tensor, gradient: Tensor, slots: Readonly<Record<string, Tensor>>) => OptimizerStep;
+  ): (parameter: Tensor, gradient: Tensor, slots: Readonly<Record<Slot, Tensor>>) => OptimizerStep<Slot>;
 }
 
 const optimizers = new Registry<OptimizerBehaviour>("optimizer", ["slots", "begin"]);
 
 /** Adds a kind of optimizer. */
-export function defineOptimizer<O extends Optimizer>(kind: string, behaviour: OptimizerBehaviour<O>, ...surplus: never[]): void {
+export function defineOptimizer<O extends Optimizer, Slot extends string = string>(
+  kind: string,
+  behaviour: OptimizerBehaviour<O, Slot>,
+  ...surplus: never[]
+): void {
   optimizers.define(kind, behaviour, surplus);
 }
 

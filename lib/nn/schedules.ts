@@ -19,10 +19,10 @@ import {
   where,
 } from "../graph/index.js";
 import { letGo } from "../graph/kinds.js";
-import { type Behaviour, Registry, type Tagged } from "./tagged.js";
+import { type Behaviour, type Branded, Registry } from "./tagged.js";
 
 /** A number as a function of the step, as plain data. */
-export type Schedule = Tagged;
+export type Schedule = Branded<"schedule">;
 
 export interface ScheduleBehaviour<S extends Schedule = Schedule> extends Behaviour {
   parse(options: Fields): S;

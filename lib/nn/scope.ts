@@ -35,31 +35,63 @@ export interface Declared {
   readonly parts?: Readonly<Record<string, Declared>>;
 }
 
+/** Of what a part declares, the records of one sort: a union where `declare` gives now these and now those. */
+export type RecordsOf<D extends Declared, Sort extends keyof Declared> = D extends unknown
+  ? Sort extends keyof D
+    ? NonNullable<D[Sort]> | (undefined extends D[Sort] ? Record<never, never> : never)
+    : Record<never, never>
+  : never;
+
+/** The names of a part's own networks, parts or parameters, by what it declares; any string where that is not known. */
+export type NamesOf<D extends Declared, Sort extends keyof Declared> =
+  RecordsOf<D, Sort> extends infer Records ? (Records extends unknown ? keyof Records & string : never) : never;
+
+/** The parameters of a part by their names; one that is not always declared may be undefined. */
+export type ParametersOf<D extends Declared> = {
+  readonly [Name in NamesOf<D, "parameters">]:
+    | Tensor
+    | (string extends Name ? never : RecordsOf<D, "parameters"> extends { readonly [Own in Name]: object } ? never : undefined);
+};
+
+/** What a part within a part declares. */
+export type PartOf<D extends Declared, Name extends string> =
+  string extends NamesOf<D, "parts">
+    ? Declared
+    : RecordsOf<D, "parts"> extends infer Records
+      ? Records extends unknown
+        ? Name extends keyof Records
+          ? Extract<Records[Name], Declared>
+          : never
+        : never
+      : never;
+
 /** Applies a network to `[rows, ...input]`. */
 export type NetworkFunction = (x: Tensor, conditions?: Conditions) => Tensor;
 
 /**
  * What a part is given to build its graph with. `"training"` is one batch of a training step; in `"inference"` the same
  * call gives the same result. Layers that differ between the two are told, and have nothing else to guess from.
+ *
+ * @typeParam D what the part declared, where the type checker knows it: other names then do not compile
  */
-export interface Scope {
+export interface Scope<D extends Declared = Declared> {
   readonly mode: "training" | "inference";
   /** Noise of this part's own: what other parts draw does not change it. In training it is new on every step. */
   readonly noise: NoiseSource;
   readonly conditions: Conditions;
   /** The parameters that this part declared, by their own names. */
-  readonly parameters: Readonly<Record<string, Tensor>>;
+  readonly parameters: ParametersOf<D>;
   /**
    * A network that this part declared. Applied twice to the very same tensor it is one application: it draws no new noise
    * and moves no statistics again.
    *
    * @throws VaeError `"argument"` for a name that was not declared
    */
-  network(name: string): NetworkFunction;
+  network(name: NamesOf<D, "networks">): NetworkFunction;
   /** The scope of a part within this one, with its own noise, parameters and networks. */
-  part(name: string): Scope;
+  part<Name extends NamesOf<D, "parts">>(name: Name): Scope<PartOf<D, Name>>;
   /** The same scope with other conditions, also for its parts and networks, or with other noise of its own; theirs stays. */
-  with(changes?: { readonly noise?: NoiseSource; readonly conditions?: Conditions }): Scope;
+  with(changes?: { readonly noise?: NoiseSource; readonly conditions?: Conditions }): Scope<D>;
   /**
    * Changes a parameter that is not trained (`trainable: false`) at the end of the step; a part that is applied several times
    * in a step changes it as often, one change after the other. At inference nothing changes.

@@ -11,6 +11,17 @@ export interface Tagged {
   readonly [option: string]: unknown;
 }
 
+declare const family: unique symbol;
+
+/**
+ * A {@link Tagged} value of a family, by its name in messages: `"layer"`, `"optimizer"`. The property is there for the type checker
+ * alone, no value has it: what one constructor makes is not taken for a member of another family, while a literal `{ kind: "mine" }`,
+ * whose type names none, goes anywhere.
+ */
+export interface Branded<Family extends string> extends Tagged {
+  readonly [family]?: Family;
+}
+
 /** What every registered behaviour has: a check of untrusted options that fills in the defaults. */
 export interface Behaviour {
   /** Reads options with {@link Fields}, throwing `VaeError` for bad ones; gives the complete value. */

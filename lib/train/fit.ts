@@ -13,15 +13,24 @@ import type { TrainingWarning } from "./unscaled.js";
 /** Means over steps of what a training records: for the ELBO `loss`, `elbo`, `reconstruction` and `kl`, in nats per sample. */
 export type Metrics = Readonly<Record<string, number>>;
 
-/** What `fit` and `train` have in common. */
-export interface TrainOptions extends GroupOptions {
-  /**
-   * Passes over the data; default 1. They make `epochs × rows / batchSize` steps, rounded up: 100 passes over 20 rows in batches
-   * of 128 are 16 steps. Give `steps`, or a smaller `batchSize`, where that is too few.
-   */
-  readonly epochs?: number;
-  /** Steps, instead of epochs. */
-  readonly steps?: number;
+/** How long a training lasts: epochs or steps, not both. */
+export type TrainLength =
+  | {
+      /**
+       * Passes over the data; default 1. They make `epochs × rows / batchSize` steps, rounded up: 100 passes over 20 rows in batches
+       * of 128 are 16 steps. Give `steps`, or a smaller `batchSize`, where that is too few.
+       */
+      readonly epochs?: number;
+      readonly steps?: never;
+    }
+  | {
+      /** Steps, instead of epochs. */
+      readonly steps?: number;
+      readonly epochs?: never;
+    };
+
+/** What `fit` and `train` have in common, beside how long they last. */
+export interface TrainSettings extends GroupOptions {
   /**
    * Rows per step; default 128. Batches run on across the end of an epoch, so every one is full; one of more rows than there are
    * holds them several times.
@@ -54,23 +63,34 @@ export interface TrainOptions extends GroupOptions {
   readonly signal?: AbortSignal;
 }
 
-/** @typeParam E what the validation rows give after an epoch */
-export interface FitOptions<E = unknown> extends TrainOptions {
+/** What `fit` and `train` have in common. */
+export type TrainOptions = TrainSettings & TrainLength;
+
+/**
+ * What `fit` takes beside {@link TrainOptions}.
+ *
+ * @typeParam E what the validation rows give after an epoch
+ * @typeParam M what is recorded
+ */
+export interface FitSettings<E = unknown, M extends Metrics = Metrics> extends TrainSettings {
   /** Rows to evaluate after every epoch; columns with names are matched with those of the training data. */
   readonly validation?: DataSource;
   /** Called about seven times a second. Training waits for a promise that it returns, and ends where that rejects. */
-  readonly onProgress?: (progress: Progress) => void | Promise<void>;
+  readonly onProgress?: (progress: Progress<M>) => void | Promise<void>;
   /** Measure the kernels of the training step, for {@link History.profile}; costs a few percent of speed. Default false. */
   readonly profile?: boolean;
   /**
    * Called after every epoch, and waited for as `onProgress` is. Where a batch holds more rows than the data set, one step ends
    * several epochs: the first of them is reported, the others are passed over.
    */
-  readonly onEpoch?: (record: EpochRecord<E>) => void | Promise<void>;
+  readonly onEpoch?: (record: EpochRecord<E, M>) => void | Promise<void>;
 }
 
+/** What `fit` takes; see {@link FitSettings}. */
+export type FitOptions<E = unknown, M extends Metrics = Metrics> = FitSettings<E, M> & TrainLength;
+
 /** Where a training stands. */
-export interface Progress {
+export interface Progress<M extends Metrics = Metrics> {
   /** Steps that the model has made in all, in earlier trainings too. */
   readonly step: number;
   /** Steps made in this training, and all that it will make. */
@@ -80,20 +100,20 @@ export interface Progress {
   readonly epoch: number;
   readonly epochs: number;
   /** Means over the steps since the report before. */
-  readonly metrics: Metrics;
+  readonly metrics: M;
   readonly stepsPerSecond: number;
   readonly samplesPerSecond: number;
   readonly secondsLeft: number;
 }
 
 /** What one epoch of a training gave; the last one may be cut short by `steps`. */
-export interface EpochRecord<E = unknown> {
+export interface EpochRecord<E = unknown, M extends Metrics = Metrics> {
   /** From 1. */
   readonly epoch: number;
   /** Steps that the model has made in all. */
   readonly step: number;
   /** Means over the epoch's steps, while the weights changed. */
-  readonly metrics: Metrics;
+  readonly metrics: M;
   /** What the validation rows gave after it. */
   readonly validation?: E;
   /** Time spent in training steps. */
@@ -101,9 +121,9 @@ export interface EpochRecord<E = unknown> {
 }
 
 /** What `fit` resolves to. */
-export interface History<E = unknown> {
+export interface History<E = unknown, M extends Metrics = Metrics> {
   /** One for every call of `onEpoch`. */
-  readonly epochs: readonly EpochRecord<E>[];
+  readonly epochs: readonly EpochRecord<E, M>[];
   /** Steps of this training, and seconds spent in them. */
   readonly steps: number;
   readonly seconds: number;
@@ -113,17 +133,21 @@ export interface History<E = unknown> {
   readonly profile?: readonly ProfiledKernel[];
 }
 
-export interface IterateOptions extends TrainOptions {
+/** What `train` takes beside {@link TrainOptions}. */
+export interface IterateSettings extends TrainSettings {
   /** Steps from one value to the next; default 100. */
   readonly every?: number;
 }
 
+/** What `train` takes. */
+export type IterateOptions = IterateSettings & TrainLength;
+
 /** What `train` yields. */
-export interface TrainedSteps {
+export interface TrainedSteps<M extends Metrics = Metrics> {
   /** Steps that the model has made in all. */
   readonly step: number;
   /** Means over the steps since the value before. */
-  readonly metrics: Metrics;
+  readonly metrics: M;
   readonly stepsPerSecond: number;
 }
 
@@ -131,16 +155,16 @@ export interface TrainedSteps {
 export type Validate<E> = (rows: Dataset, operation: string, signal: AbortSignal | undefined) => Promise<E>;
 
 /** Trains a model; see {@link FitOptions}. */
-export async function fitModel<E>(
+export async function fitModel<E, M extends Metrics = Metrics>(
   model: Trainee,
   source: DataSource | RowStream,
-  options: FitOptions<E>,
+  options: FitOptions<E, M>,
   { prepare, validate }: { readonly prepare: (rows: Dataset) => Promise<void>; readonly validate: Validate<E> },
-): Promise<History<E>> {
+): Promise<History<E, M>> {
   const operation = "fit";
   const { run, limits, fields } = readOptions(operation, options);
-  const onProgress = callback<Progress>(fields, "onProgress");
-  const onEpoch = callback<EpochRecord<E>>(fields, "onEpoch");
+  const onProgress = callback<Progress<M>>(fields, "onProgress");
+  const onEpoch = callback<EpochRecord<E, M>>(fields, "onEpoch");
   const profile = fields.boolean("profile", false);
   const validationSource = fields.raw("validation") as DataSource | undefined;
   fields.finish();
@@ -168,10 +192,10 @@ export async function fitModel<E>(
       }
       const { steps, epochs, epochEnd } = training.course;
       const rate = new Rate();
-      const records: EpochRecord<E>[] = [];
+      const records: EpochRecord<E, M>[] = [];
       let [completed, seconds] = [0, 0];
       for (let epoch = 1; completed < steps; epoch++) {
-        const ofEpoch = new Means();
+        const ofEpoch = new Means<M>();
         const end = Math.min(steps, epochEnd(epoch));
         while (completed < end) {
           const chunk = await training.advance(end - completed);
@@ -205,11 +229,11 @@ export async function fitModel<E>(
 }
 
 /** Trains a model step by step of the consumer; leaving the loop ends the training after a whole step. */
-export function trainModel(
+export function trainModel<M extends Metrics = Metrics>(
   model: Trainee,
   source: DataSource | RowStream,
   options: IterateOptions,
-): AsyncGenerator<TrainedSteps, void, undefined> {
+): AsyncGenerator<TrainedSteps<M>, void, undefined> {
   const operation = "train";
   const { run, limits, fields } = readOptions(operation, options);
   const every = fields.number("every", { minimum: 1, integer: true }, 100);
@@ -227,7 +251,7 @@ export function trainModel(
     async function* (training) {
       const { steps } = training.course;
       for (let completed = 0; completed < steps; ) {
-        const interval = new Means();
+        const interval = new Means<M>();
         const end = Math.min(steps, completed + every);
         while (completed < end) {
           const chunk = await training.advance(end - completed);
@@ -289,13 +313,13 @@ function callback<T>(fields: Fields, name: string): Callback<T> | undefined {
 }
 
 /** Means of terms over chunks. */
-class Means {
+class Means<M extends Metrics> {
   readonly #sums: Record<string, number> = {};
   steps = 0;
   seconds = 0;
 
-  static of(chunk: Chunk): Metrics {
-    const means = new Means();
+  static of<M extends Metrics>(chunk: Chunk): M {
+    const means = new Means<M>();
     means.add(chunk);
     return means.metrics;
   }
@@ -306,8 +330,8 @@ class Means {
     this.seconds += seconds;
   }
 
-  get metrics(): Metrics {
-    return Object.fromEntries(Object.entries(this.#sums).map(([name, sum]) => [name, sum / this.steps]));
+  get metrics(): M {
+    return Object.fromEntries(Object.entries(this.#sums).map(([name, sum]) => [name, sum / this.steps])) as M;
   }
 }
 

@@ -2,14 +2,14 @@
 import { describe, VaeError } from "../errors.js";
 import { isRecord } from "../graph/arguments.js";
 import { cast, type DType, oneHot, reshape, type Shape, sizeOf, type Tensor } from "../graph/index.js";
-import { type Behaviour, type Fields, Registry, type Tagged } from "../nn/index.js";
+import { type Behaviour, type Branded, type Fields, Registry } from "../nn/index.js";
 import { readCategories } from "../train/categories.js";
 
 /** Where a condition comes in. */
 export type ConditionPlace = "encoder" | "decoder" | "both";
 
 /** A condition as frozen plain data. */
-export interface Condition extends Tagged {
+export interface Condition extends Branded<"condition"> {
   readonly at: ConditionPlace;
 }
 
@@ -39,9 +39,13 @@ export interface ConditionOptions {
 
 const PLACES = ["encoder", "decoder", "both"] as const;
 
-interface Category extends Condition {
+/** Conditions by the names of their fields. */
+export type NamedConditions = Readonly<Record<string, Condition>>;
+
+/** One of several categories, see {@link category}. @typeParam Name their names */
+export interface Category<Name extends string = string> extends Condition {
   readonly kind: "category";
-  readonly names: readonly string[];
+  readonly names: readonly Name[];
 }
 
 /**
@@ -54,8 +58,12 @@ interface Category extends Condition {
  * vae({ …, conditions: { label: category(10), site: category(["A", "B"], { at: "decoder" }) } })
  * ```
  */
-export function category(names: number | readonly string[], options: ConditionOptions = {}, ...surplus: never[]): Condition {
-  return conditionKinds.construct("category", { positional: { names }, options, surplus, usual: "at" }) as Condition;
+export function category<Name extends string = `${number}`>(
+  names: number | readonly Name[],
+  options: ConditionOptions = {},
+  ...surplus: never[]
+): Category<Name> {
+  return conditionKinds.construct("category", { positional: { names }, options, surplus, usual: "at" }) as Category<Name>;
 }
 
 conditionKinds.define("category", {
@@ -65,7 +73,8 @@ conditionKinds.define("category", {
   encode: (condition, field) => oneHot(field, (condition as Category).names.length),
 });
 
-interface Real extends Condition {
+/** A number or several, see {@link real}. */
+export interface Real extends Condition {
   readonly kind: "real";
   readonly shape: Shape;
 }
@@ -77,8 +86,8 @@ export interface RealOptions extends ConditionOptions {
 }
 
 /** A number for every row, or several. Numbers of about unit scale suit networks. */
-export function real(options: RealOptions = {}, ...surplus: never[]): Condition {
-  return conditionKinds.construct("real", { options, surplus, usual: "at" }) as Condition;
+export function real(options: RealOptions = {}, ...surplus: never[]): Real {
+  return conditionKinds.construct("real", { options, surplus, usual: "at" }) as Real;
 }
 
 conditionKinds.define("real", {
@@ -94,11 +103,20 @@ conditionKinds.define("real", {
   },
 });
 
+/** A condition's value for all rows, or one for every row. Categories go by their names or numbers. @typeParam Value of one row */
+export type GivenValue<
+  C extends Condition,
+  Value = C extends Category<infer Name> ? Name | number : C extends Real ? number : string | number,
+> = Value | readonly Value[] | Float32Array | Int32Array;
+
+/** Values of a model's conditions by name. @typeParam C the conditions */
+export type Given<C extends NamedConditions = NamedConditions> = { readonly [Name in keyof C]: GivenValue<C[Name]> };
+
 /** The fields that a model always has, or has for itself. */
 const TAKEN = ["x", "z"];
 
 /** Reads the option `conditions`; undefined where there are none. */
-export function readConditions(fields: Fields): Readonly<Record<string, Condition>> | undefined {
+export function readConditions(fields: Fields): NamedConditions | undefined {
   const given = fields.raw("conditions");
   if (given === undefined) return undefined;
   if (!isRecord(given)) throw fields.wrong("conditions", "conditions by name: { label: category(10) }");

@@ -1,20 +1,46 @@
-import type { Likelihood, Posterior, Prior } from "../distributions/index.js";
+import type { Likelihood, Posterior, Prior, Role } from "../distributions/index.js";
 import { isRecord } from "../graph/arguments.js";
 import type { Shape } from "../graph/index.js";
 import { Fields, freezePlain, type Layer } from "../nn/index.js";
-import { type Condition, readConditions } from "./conditions.js";
+import { type NamedConditions, readConditions } from "./conditions.js";
 import { readFlat } from "./flat.js";
-import { type Objective, objectives } from "./objectives.js";
+import { type Elbo, type Objective, objectives } from "./objectives.js";
 import { type Preparation, preparations } from "./preparations.js";
 import { type Wiring, wirings } from "./wiring.js";
 
-/** A kind's name, with the built-in ones suggested by editors. */
-export type KindName<BuiltIn extends string> = BuiltIn | (string & Record<never, never>);
+/**
+ * The kinds that a program defines itself, where it gives them by name alone: a misspelt name does not compile, so they must be
+ * declared. Data, `likelihood: { kind: "laplace" }`, need no declaration.
+ *
+ * @example
+ * ```ts
+ * declare module "node-vae" {
+ *   interface UserKinds {
+ *     likelihood: "laplace" | "student";
+ *     objective: "iwae";
+ *   }
+ * }
+ * vae({ …, likelihood: "laplace" });
+ * ```
+ */
+// biome-ignore lint/suspicious/noEmptyInterface: programs add to it
+export interface UserKinds {}
 
-/** What every model is told beside its wiring. */
-export interface ModelOptions {
+/** A kind of a family by its name: a built-in one, or one that {@link UserKinds} declares. */
+export type KindName<Family extends Role | "objective", BuiltIn extends string> =
+  | BuiltIn
+  | (Family extends keyof UserKinds ? UserKinds[Family] & string : never);
+
+/** An objective as an option. */
+export type ObjectiveOption = KindName<"objective", "elbo"> | Objective;
+
+/** The objective that an option stands for, as far as its type says. */
+export type ObjectiveOf<O extends ObjectiveOption> = [O] extends ["elbo" | Elbo] ? Elbo : Objective;
+
+/** What every model is told beside its wiring. @typeParam C its conditions, @typeParam O its objective */
+export interface ModelOptions<C extends NamedConditions = NamedConditions, O extends ObjectiveOption = ObjectiveOption> {
   /** Default `"elbo"`. */
-  readonly objective?: KindName<"elbo"> | Objective;
+  readonly objective?: O;
   /** Decides the initial weights and all noise; default 1. A whole number of at least 0. */
   readonly seed?: number;
   /**
@@ -22,16 +48,17 @@ export interface ModelOptions {
    * decoder, or one of them (`at`): joined to what goes in, unless a layer {@link joinCondition} or {@link film} reads them.
    * Every verb that takes rows takes these fields with them; `decode` and `sample` take them as `given`.
    */
-  readonly conditions?: Readonly<Record<string, Condition>>;
+  readonly conditions?: C;
   /**
    * How rows of x are brought into the units that the model works in: {@link standardize}. Default: not at all. What it learns of the
    * training rows is saved with the model, applied in every method that takes rows, and inverted in those that give some.
    */
-  readonly prepare?: KindName<"standardize"> | Preparation;
+  readonly prepare?: "standardize" | Preparation;
 }
 
 /** What a model with one latent, an encoder and a decoder is made of. Every part is plain data; a part without options may be given by its kind's name. */
-export interface VaeOptions extends ModelOptions {
+export interface VaeOptions<C extends NamedConditions = NamedConditions, O extends ObjectiveOption = ObjectiveOption>
+  extends ModelOptions<C, O> {
   /** The shape of one sample: `[784]`, or an image as `[height, width, channels]`. */
   readonly input: Shape;
   /** The number of latent dimensions. */
@@ -41,21 +68,22 @@ export interface VaeOptions extends ModelOptions {
   /** Layers from a latent towards the sample; a linear head is added where they end in another shape. */
   readonly decoder: readonly Layer[];
   /** Default `"gaussian"`. */
-  readonly posterior?: KindName<"gaussian"> | Posterior;
+  readonly posterior?: KindName<"posterior", "gaussian"> | Posterior;
   /** Default `"standardNormal"`. */
-  readonly prior?: KindName<"standardNormal"> | Prior;
-  readonly likelihood: KindName<"bernoulli" | "gaussian"> | Likelihood;
+  readonly prior?: KindName<"prior", "standardNormal"> | Prior;
+  readonly likelihood: KindName<"likelihood", "bernoulli" | "gaussian"> | Likelihood;
 }
 
 /** What a model of another wiring is made of; see {@link defineWiring}. */
-export interface WiredOptions extends ModelOptions {
+export interface WiredOptions<C extends NamedConditions = NamedConditions, O extends ObjectiveOption = ObjectiveOption>
+  extends ModelOptions<C, O> {
   readonly wiring: Wiring;
   /** The observed fields by name, with the shape of one row's value: `{ x: [784] }`. There must be one called x. */
   readonly fields: Readonly<Record<string, Shape>>;
 }
 
 /** Checked options of a flat model with all defaults filled in: frozen, and JSON. */
-export interface VaeConfig {
+export interface VaeConfig<C extends NamedConditions = NamedConditions, O extends Objective = Objective> {
   readonly input: Shape;
   readonly latent: number;
   readonly encoder: readonly Layer[];
@@ -63,19 +91,19 @@ export interface VaeConfig {
   readonly posterior: Posterior;
   readonly prior: Prior;
   readonly likelihood: Likelihood;
-  readonly conditions?: Readonly<Record<string, Condition>>;
+  readonly conditions?: C;
   readonly prepare?: Preparation;
-  readonly objective: Objective;
+  readonly objective: O;
   readonly seed: number;
 }
 
 /** Checked options of a model of another wiring: frozen, and JSON. */
-export interface WiredConfig {
+export interface WiredConfig<C extends NamedConditions = NamedConditions, O extends Objective = Objective> {
   readonly wiring: Wiring;
   readonly fields: Readonly<Record<string, Shape>>;
-  readonly conditions?: Readonly<Record<string, Condition>>;
+  readonly conditions?: C;
   readonly prepare?: Preparation;
-  readonly objective: Objective;
+  readonly objective: O;
   readonly seed: number;
 }
 

@@ -1,5 +1,13 @@
 // The wiring of the plain VAE: x to z by an encoder, z to x by a decoder.
-import { type Distribution, type FamilyContext, families, type Role } from "../distributions/index.js";
+import {
+  type Distribution,
+  type FamilyContext,
+  families,
+  type Likelihood,
+  type Posterior,
+  type Prior,
+  type Role,
+} from "../distributions/index.js";
 import { describe, VaeError } from "../errors.js";
 import { reshape, type Shape, sizeOf, type Tensor } from "../graph/index.js";
 import {
@@ -18,18 +26,18 @@ import {
 } from "../nn/index.js";
 import { type Condition, type ConditionPlace, conditionShape, readConditions } from "./conditions.js";
 import { repeatRows, type Trace } from "./trace.js";
-import { defineWiring, type FamilyOf, familyOf } from "./wiring.js";
+import { defineWiring, type FamilyOf, familyOf, type Wiring } from "./wiring.js";
 
 /** The flat wiring, as data: the architecture options of {@link VaeOptions}, complete. */
-export interface Flat extends Tagged {
+export interface Flat extends Wiring {
   readonly kind: "flat";
   readonly input: Shape;
   readonly latent: number;
   readonly encoder: readonly Layer[];
   readonly decoder: readonly Layer[];
-  readonly posterior: Tagged;
-  readonly prior: Tagged;
-  readonly likelihood: Tagged;
+  readonly posterior: Posterior;
+  readonly prior: Prior;
+  readonly likelihood: Likelihood;
   readonly conditions?: Readonly<Record<string, Condition>>;
 }
 

@@ -3,12 +3,27 @@ import { closeBuiltIns } from "../nn/index.js";
 import "./flat.js";
 
 export { type Architecture, architectureOf, summarize } from "./architecture.js";
-export { type Condition, type ConditionOptions, type ConditionPlace, category, type RealOptions, real } from "./conditions.js";
+export {
+  type Category,
+  type Condition,
+  type ConditionOptions,
+  type ConditionPlace,
+  category,
+  type Given,
+  type GivenValue,
+  type NamedConditions,
+  type Real,
+  type RealOptions,
+  real,
+} from "./conditions.js";
 export {
   configOptions,
   type KindName,
   type ModelOptions,
+  type ObjectiveOf,
+  type ObjectiveOption,
   parseConfig,
+  type UserKinds,
   type VaeConfig,
   type VaeOptions,
   type WiredConfig,
@@ -16,8 +31,10 @@ export {
 } from "./config.js";
 export {
   defineObjective,
+  type Elbo,
   type ElboOptions,
   elbo,
+  type MetricsOf,
   type Objective,
   type ObjectiveBehaviour,
   type ObjectiveContext,

@@ -21,6 +21,7 @@ import {
 } from "../train/rows.js";
 import type { Trainee } from "../train/state.js";
 import type { Architecture } from "./architecture.js";
+import type { Given, NamedConditions } from "./conditions.js";
 import { decodeProgram, encodeProgram, generatingConditions, latentSize, reconstructProgram, sampleProgram } from "./programs.js";
 
 /** A VAE as inference sees it. */
@@ -103,9 +104,6 @@ async function programRows(
 
 /** Latents: `n × latent` values, or an array of latents. */
 export type Latents = Float32Array | readonly ArrayLike<number>[];
-
-/** Values of conditions by name: one for all rows, or one for every row. Categories go by their names or numbers. */
-export type Given = Readonly<Record<string, string | number | readonly (string | number)[] | Float32Array | Int32Array>>;
 
 export async function decode(model: Inference, latents: Latents, given: Given | undefined, signal?: Signal): Promise<Float32Array> {
   signal?.throwIfAborted();
@@ -213,14 +211,15 @@ function paddedRows({ data, size }: FedField, start: number, rows: number, batch
 
 const FEWER_SAMPLES = "a smaller count at a time";
 
-export interface InterpolateOptions extends CallOptions {
+/** @typeParam C the model's conditions */
+export interface InterpolateOptions<C extends NamedConditions = NamedConditions> extends CallOptions {
   /**
    * Along the great circle instead of the straight line (White 2016): Gaussian latents of many dimensions lie near a
    * sphere, and a straight line leaves it. Default false.
    */
   readonly spherical?: boolean;
   /** Conditions of what is decoded, one for all steps or one for each; see {@link SampleOptions}. */
-  readonly given?: Given;
+  readonly given?: Given<C>;
 }
 
 /** From row `from` to row `to`, both included, through the means of their posteriors. Conditions go along the same way. */

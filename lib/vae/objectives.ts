@@ -3,6 +3,7 @@ import { isTensor, mean, multiply, negate, type Shape, subtract, type Tensor } f
 import { isPromise, isReadable } from "../graph/kinds.js";
 import {
   type Behaviour,
+  type Branded,
   type Declared,
   type Fields,
   parseScheduled,
@@ -10,23 +11,23 @@ import {
   type Schedule,
   type Scope,
   scheduledValue,
-  type Tagged,
 } from "../nn/index.js";
+import type { Metrics } from "../train/fit.js";
 import { klContributions, logLikelihood, type Observation, sumContributions, type Trace } from "./trace.js";
 import type { Batch } from "./wiring.js";
 
 /** What training maximises, as frozen plain data. */
-export type Objective = Tagged;
+export type Objective = Branded<"objective">;
 
-/** One batch in the model, for objectives to make terms of. */
-export interface ObjectiveContext {
+/** One batch in the model, for objectives to make terms of. @typeParam D what the objective declared, as for {@link Scope} */
+export interface ObjectiveContext<D extends Declared = Declared> {
   readonly rows: number;
   /** The step counter, a float32 scalar from 0. */
   readonly step: Tensor;
   /** The fields as the model sees them: observed ones as rows `[rows, size]`. */
   readonly batch: Batch;
   /** The objective's own parameters and networks, its noise, and the conditions. */
-  readonly scope: Scope;
+  readonly scope: Scope<D>;
   /**
    * New draws of the latents, with what follows from them. All traces of a batch share one encoding. Draws of a prior are
    * `trace().latents.z.prior.draw(scope.noise)`.
@@ -56,25 +57,30 @@ export type ObjectiveTerms = { readonly loss: Tensor } & Readonly<Record<string,
  * });
  * ```
  */
-export interface ObjectiveBehaviour<O extends Objective = Objective> extends Behaviour {
+export interface ObjectiveBehaviour<O extends Objective = Objective, D extends Declared = Declared> extends Behaviour {
   parse(options: Fields): O;
   /** Parameters and networks of its own, such as a discriminator. @param fields shapes of one sample's observed fields */
-  declare?(objective: O, fields: Readonly<Record<string, Shape>>): Declared;
+  declare?(objective: O, fields: Readonly<Record<string, Shape>>): D;
   /**
    * Scalars in nats per sample: the batch mean, never a mean over dimensions. Beside `loss` there may be the losses of groups of
    * parameters, `groups: [{ select: ["objective.**"], optimizer: adam(), loss: "discriminatorLoss" }]`.
    */
-  terms(objective: O, context: ObjectiveContext): ObjectiveTerms;
+  terms(objective: O, context: ObjectiveContext<D>): ObjectiveTerms;
 }
 
 export const objectives = new Registry<ObjectiveBehaviour>("objective", ["terms"], ["declare"]);
 
 /** Adds a kind of objective. */
-export function defineObjective<O extends Objective>(kind: string, behaviour: ObjectiveBehaviour<O>, ...surplus: never[]): void {
-  objectives.define(kind, behaviour, surplus);
+export function defineObjective<O extends Objective, D extends Declared = Declared>(
+  kind: string,
+  behaviour: ObjectiveBehaviour<O, D>,
+  ...surplus: never[]
+): void {
+  objectives.define(kind, behaviour as ObjectiveBehaviour<O>, surplus);
 }
 
-interface Elbo extends Objective {
+/** The evidence lower bound, see {@link elbo}. */
+export interface Elbo extends Objective {
   readonly kind: "elbo";
   readonly beta: number | Schedule;
   readonly kl: KlEstimate;
@@ -94,8 +100,8 @@ export interface ElboOptions {
  * The evidence lower bound E[log p(x|z)] − β KL(q(z|x) ‖ p(z)) with one draw of z per row (Kingma & Welling 2014): whatever the
  * wiring, Σ over observations less Σ over latents.
  */
-export function elbo(options: ElboOptions = {}, ...surplus: never[]): Objective {
-  return objectives.construct("elbo", { options, surplus, usual: "beta" });
+export function elbo(options: ElboOptions = {}, ...surplus: never[]): Elbo {
+  return objectives.construct("elbo", { options, surplus, usual: "beta" }) as Elbo;
 }
 
 defineObjective<Elbo>("elbo", {
@@ -113,6 +119,11 @@ defineObjective<Elbo>("elbo", {
     return { loss, elbo: bound, reconstruction, kl };
   },
 });
+
+/** What trainings record: the terms of the objective `O`, of which one is always the loss. All in nats per sample. */
+export type MetricsOf<O extends Objective> = Metrics & { readonly loss: number } & (O extends Elbo
+    ? { readonly elbo: number; readonly reconstruction: number; readonly kl: number }
+    : unknown);
 
 /** An objective's terms: scalars by name, of which one is the loss. */
 export function termsOf(part: string, value: unknown): { readonly loss: Tensor } & Readonly<Record<string, Tensor>> {

@@ -5,10 +5,10 @@ import { add, divide, multiply, type Shape, sizeOf, subtract, type Tensor } from
 import type { Dataset } from "../io/dataset.js";
 import { checkNames } from "../io/names.js";
 import { standardizer } from "../io/standardizer.js";
-import { type Behaviour, type Fields, type ParameterSpec, Registry, type Tagged } from "../nn/index.js";
+import { type Behaviour, type Branded, type Fields, type ParameterSpec, Registry } from "../nn/index.js";
 
 /** A preparation of the rows of x, as frozen plain data. */
-export type Preparation = Tagged;
+export type Preparation = Branded<"preparation">;
 
 /** What the preparations of one kind do. */
 interface PreparationBehaviour<P extends Preparation = Preparation> extends Behaviour {

@@ -17,23 +17,23 @@ import { isRecord, noMore } from "../graph/arguments.js";
 import { isTensor, reshape, type Shape, showShape, sizeOf, type Tensor } from "../graph/index.js";
 import { isReadable, letGo, propertiesOf } from "../graph/kinds.js";
 import { shapeInstead } from "../graph/tensor.js";
-import { type Behaviour, type Declared, Fields, Registry, type Scope, type Tagged } from "../nn/index.js";
+import { type Behaviour, type Branded, type Declared, Fields, Registry, type Scope, type Tagged } from "../nn/index.js";
 import type { Trace } from "./trace.js";
 
 /** Tensors of fields by name, `[rows, …shape]` each. */
 export type Batch = Readonly<Record<string, Tensor>>;
 
 /** A wiring, as frozen plain data. */
-export type Wiring = Tagged;
+export type Wiring = Branded<"wiring">;
 
 /**
  * What the wirings of one kind do. The built-in one, `flat`, has one latent `z`, an encoder and a decoder; a ladder of latents, a
  * model of sets or of several modalities is another one.
  */
-export interface WiringBehaviour<W extends Wiring = Wiring> extends Behaviour {
+export interface WiringBehaviour<W extends Wiring = Wiring, D extends Declared = Declared> extends Behaviour {
   parse(options: Fields): W;
   /** Networks, families (as parts) and parameters. @param fields shapes of one sample's fields, conditions left out */
-  declare(wiring: W, fields: Readonly<Record<string, Shape>>): Declared;
+  declare(wiring: W, fields: Readonly<Record<string, Shape>>): D;
   /**
    * The likelihood of each observed field: it decides which values the field may have, how bytes are scaled, and what is changed
    * before anything sees it.
@@ -46,19 +46,23 @@ export interface WiringBehaviour<W extends Wiring = Wiring> extends Behaviour {
    * @param samples draws for each row; with more than one, all tensors have rows · samples rows, those of one row side by side
    *   ({@link repeatRows})
    */
-  trace(wiring: W, batch: Batch, scope: Scope, samples: number): Trace;
+  trace(wiring: W, batch: Batch, scope: Scope<D>, samples: number): Trace;
   /**
    * The distributions of what is observed, given latents `[rows, size]`; those that are left out are drawn from their priors with
    * the scope's noise.
    */
-  generate(wiring: W, latents: Readonly<Record<string, Tensor>>, rows: number, scope: Scope): Readonly<Record<string, Distribution>>;
+  generate(wiring: W, latents: Readonly<Record<string, Tensor>>, rows: number, scope: Scope<D>): Readonly<Record<string, Distribution>>;
 }
 
 export const wirings = new Registry<WiringBehaviour>("wiring", ["declare", "observations", "trace", "generate"]);
 
 /** Adds a kind of wiring, for `vae({ wiring: { kind, … }, fields: { x: [784] } })`. */
-export function defineWiring<W extends Wiring>(kind: string, behaviour: WiringBehaviour<W>, ...surplus: never[]): void {
-  wirings.define(kind, behaviour, surplus);
+export function defineWiring<W extends Wiring, D extends Declared = Declared>(
+  kind: string,
+  behaviour: WiringBehaviour<W, D>,
+  ...surplus: never[]
+): void {
+  wirings.define(kind, behaviour as WiringBehaviour<W>, surplus);
 }
 
 /** A family in its role, to be used by wirings: its results are checked. */
@@ -77,7 +81,7 @@ export interface FamilyOf {
  *
  * @throws VaeError `"argument"` for an unknown kind or option
  */
-export function familyOf(role: Role, given: string | Tagged, ...surplus: never[]): FamilyOf {
+export function familyOf<R extends Role>(role: R, given: string | Branded<NoInfer<R>>, ...surplus: never[]): FamilyOf {
   noMore("familyOf", surplus);
   new Fields("familyOf", { role }).choice("role", ["posterior", "prior", "likelihood"]);
   const registry = families[role];

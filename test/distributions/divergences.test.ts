@@ -168,8 +168,8 @@ describe("families of a user", () => {
       latent,
       encoder: [dense(6, { activation: "tanh" })],
       decoder: [dense(6)],
-      posterior: "families.laplace",
-      prior: "families.unit",
+      posterior: { kind: "families.laplace" },
+      prior: { kind: "families.unit" },
       likelihood: "bernoulli",
       device: "cpu",
       threads: 1,
@@ -180,7 +180,7 @@ describe("families of a user", () => {
   const closed = (mu: number, b: number) => -Math.log(b) + b * Math.exp(-Math.abs(mu) / b) + Math.abs(mu) - 1;
 
   it("without a divergence of theirs are compared at the draw", async () => {
-    await using model = modelOf({ posterior: "families.laplace" });
+    await using model = modelOf({ posterior: { kind: "families.laplace" } });
     const [a, b] = [await model.evaluate(rows, { seed: 1 }), await model.evaluate(rows, { seed: 2 })];
     expect(a.kl).not.toBe(b.kl);
     const { mean: mu, standardDeviation } = await model.encode(rows);
@@ -213,14 +213,14 @@ describe("families of a user", () => {
   });
 
   it("with parameters of their own are trained with the model, under the names of their roles", async () => {
-    await using model = modelOf({ prior: "families.learned" });
+    await using model = modelOf({ prior: { kind: "families.learned" } });
     expect((await model.parameters()).get("prior.logSpread")!.data).toEqual(Float32Array.of(0, 0));
     await model.fit(rows, { steps: 20, batchSize: 16 });
     expect((await model.parameters()).get("prior.logSpread")!.data.every((value) => value !== 0)).toBe(true);
   });
 
   it("are sampled, also where a prior draws no normal noise", async () => {
-    await using model = modelOf({ prior: "families.learned" });
+    await using model = modelOf({ prior: { kind: "families.learned" } });
     expect((await model.sample(3)).every(Number.isFinite)).toBe(true);
   });
 });

@@ -23,7 +23,7 @@ describe("what families of a user get wrong is told with their names", () => {
     (role: Role, behaviour: Partial<FamilyBehaviour>, change: Partial<VaeOptions> = {}) =>
     () => {
       const kind = `families.wrong${count++}`;
-      const define = { posterior: definePosterior, prior: definePrior, likelihood: defineLikelihood }[role];
+      const define = { posterior: definePosterior, prior: definePrior, likelihood: defineLikelihood }[role] as typeof defineLikelihood;
       define(kind, {
         parse: () => ({ kind }),
         ...(role === "prior" ? {} : { headShape: (_, event) => event }),
@@ -154,7 +154,15 @@ describe("what families of a user get wrong is told with their names", () => {
       distribution: (_, given) => right(given!, 3),
       range: () => ({ low: 1, high: 0 }),
     });
-    await using model = vae({ input: [3], latent: 2, encoder: [], decoder: [], likelihood: "families.range", device: "cpu", threads: 1 });
+    await using model = vae({
+      input: [3],
+      latent: 2,
+      encoder: [],
+      decoder: [],
+      likelihood: { kind: "families.range" },
+      device: "cpu",
+      threads: 1,
+    });
     await expect(model.evaluate(Float32Array.of(0, 1, 2))).rejects.toThrow(
       /^likelihood families\.range: expected range to give \{ low, high \}, two numbers; received/,
     );

@@ -168,7 +168,7 @@ describe("parts of users that give something else than they should", () => {
     nv.defineOptimizer("t.optimizer", {
       parse: () => ({ kind: "t.optimizer" }),
       slots: () => ["v"],
-      begin: () => () => ({ parameter: constant(1), slots: {} }),
+      begin: () => () => ({ parameter: constant(1), slots: {} as never }),
     });
     using model = nv.vae(options);
     await expect(model.fit(rows, { steps: 1, optimizer: { kind: "t.optimizer" } })).rejects.toThrow(

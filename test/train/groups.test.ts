@@ -12,7 +12,6 @@ import {
   defineObjective,
   dense,
   dropout,
-  type FitOptions,
   type GradientTransform,
   klContributions,
   linear,
@@ -20,6 +19,7 @@ import {
   logLikelihood,
   sgd,
   sumContributions,
+  type TrainSettings,
   type Vae,
   VaeError,
   type VaeOptions,
@@ -47,7 +47,10 @@ async function weightsOf(model: Vae): Promise<Weights> {
 }
 
 /** The weights before and after a training of a new model. */
-async function trained(training: Omit<FitOptions, "onProgress">, change: Partial<VaeOptions> = {}): Promise<readonly [Weights, Weights]> {
+async function trained(
+  training: TrainSettings & { readonly steps?: number },
+  change: Partial<VaeOptions> = {},
+): Promise<readonly [Weights, Weights]> {
   await using model = modelOf(change);
   const before = await weightsOf(model);
   await model.fit(rows, { ...batch, ...training });
@@ -471,7 +474,7 @@ describe("refused", () => {
   ])("%s, and the model stays as it was", async (_, training, message) => {
     await using model = modelOf();
     const before = await weightsOf(model);
-    const error = await model.fit(rows, { ...batch, steps: 1, ...training } as FitOptions).catch((reason: unknown) => reason);
+    const error = await model.fit(rows, { ...batch, steps: 1, ...training } as TrainSettings).catch((reason: unknown) => reason);
     expect(error).toBeInstanceOf(VaeError);
     expect((error as VaeError).message).toMatch(message);
     expect(model.training).toMatchObject({ step: 0, optimizer: null });

@@ -2,13 +2,13 @@
 import assert from "node:assert";
 import { describe, expect, it } from "vitest";
 import { add, multiply, square } from "../../lib/graph/index.js";
-import { bernoulli, defineLikelihood, type Likelihood, type Vae, vae } from "../../lib/index.js";
+import { bernoulli, defineLikelihood, type Vae, type VaeOptions, vae } from "../../lib/index.js";
 
 const SIZE = 8;
 const LOGIT = 3;
 
 /** A decoder that ignores z, and a posterior that is the prior: log p(x) is log p(x|z), whatever the number of draws. */
-async function blind(likelihood: Likelihood | string): Promise<Vae> {
+async function blind(likelihood: VaeOptions["likelihood"]): Promise<Vae> {
   const model = vae({ input: [SIZE], latent: 2, encoder: [], decoder: [], likelihood, device: "cpu" });
   const zeros = [...(await model.parameters())].map(([name, { data }]) => [name, { data: data.fill(0) }] as const);
   const values = new Map(zeros);

@@ -89,7 +89,7 @@ const options = (change: Partial<VaeOptions> = {}): VaeOptions => ({
   latent: SIZE,
   encoder: [dense(SIZE, { activation: "tanh" }), dropout(0.5), residual([dropout(0.3), dense(SIZE), dropout(0.2)])],
   decoder: [dense(SIZE), sequential([dropout(0.5)]), dropout(0.5)],
-  likelihood: "noise.twice",
+  likelihood: { kind: "noise.twice" },
   objective: { kind: "noise.witness" } as never,
   ...change,
 });

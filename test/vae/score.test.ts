@@ -59,7 +59,7 @@ const models: readonly [string, VaeOptions][] = [
   ["a Gaussian", table(gaussian({ scale: "learned" }))],
   ["a scale per column", table(gaussian({ scale: "perDimension" }))],
   ["stochastic binarization", table(bernoulli({ binarize: "stochastic" }))],
-  ["a user's likelihood with noise", table("score.blurred")],
+  ["a user's likelihood with noise", table({ kind: "score.blurred" })],
   ["a posterior without a closed divergence", table("gaussian", { posterior: { kind: "score.other" } })],
   [
     "convolutions and batch normalization",
