@@ -33,6 +33,7 @@ export type { Attributes, DType, PaddingOption, Pair, Shape, Tensor } from "./gr
 export {
   type ArrayOptions,
   type Batch,
+  type Batches,
   type BytesMeaning,
   type CsvCategoryColumn,
   type CsvDataset,

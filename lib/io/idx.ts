@@ -3,7 +3,8 @@ import { type ArrayOptions, arrayOptions, readLabels, readRows, type StoredArray
 import { type ByteReader, gunzipped } from "./byte-reader.js";
 import type { Dataset } from "./dataset.js";
 import type { ElementType } from "./elements.js";
-import { fileError, readBytes, type Source, sourceOf } from "./files.js";
+import { fileError, readBytes, sourceOf } from "./files.js";
+import type { Source } from "./source.js";
 
 /** What an IDX file is read with. */
 export interface IdxOptions extends ArrayOptions {

@@ -22,6 +22,6 @@ export type { RecordsOptions } from "./records.js";
 export { RowReader, type RowReaderOptions, type RowsRead } from "./row-reader.js";
 export { readSafetensors, type Safetensors, type StoredTensor, writeSafetensors } from "./safetensors.js";
 export { type Standardization, type Standardizer, type StandardizerOptions, standardizer } from "./standardizer.js";
-export { isRowStream, type RowStream, type StreamOptions, streamed } from "./stream.js";
+export { type Batches, isRowStream, type RowStream, type StreamOptions, streamed } from "./stream.js";
 export type { StreamFilesOptions } from "./stream-files.js";
 export { type RowRange, type SplitOptions, split, subset } from "./subset.js";

@@ -33,7 +33,7 @@ export interface StreamOptions {
 }
 
 /** A source of batches. */
-type Batches = Iterable<Batch> | AsyncIterable<Batch>;
+export type Batches = Iterable<Batch> | AsyncIterable<Batch>;
 
 /**
  * Rows that are read while a training runs, from a function that gives a fresh (async) iterable of batches for each epoch.

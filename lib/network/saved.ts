@@ -19,7 +19,7 @@ export interface NetworkTrainee extends Trainee {
  * @throws VaeError `"file"`, or `"data"` for weights that are not finite
  */
 export async function saveNetwork(path: string | URL, trainee: NetworkTrainee): Promise<void> {
-  await saveTrainee(path, trainee, { config: { network: trainee.trainable.config } });
+  await saveTrainee(path, trainee, { network: trainee.trainable.config });
 }
 
 /** A network out of a file, checked in itself. */
