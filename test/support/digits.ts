@@ -38,6 +38,12 @@ export function meanImageBound(train: Digits, test: Digits): number {
   return total / test.rows;
 }
 
+/** Whether two results are the same to the bit. */
+export function sameBytes(a: Float32Array, b: Float32Array): boolean {
+  const bytes = ({ buffer, byteOffset, byteLength }: Float32Array): Buffer => Buffer.from(buffer, byteOffset, byteLength);
+  return bytes(a).equals(bytes(b));
+}
+
 type AnyVae = Vae | Vae<WiredConfig>;
 
 /** Runs `body` with a model that was saved and loaded. */
@@ -68,11 +74,6 @@ export async function expectSameAfterLoad(
     const [before, after] = [await model.fit(rows, { ...training, steps: 2 }), await loaded.fit(rows, { ...training, steps: 2 })];
     expect(after.epochs.at(-1)!.metrics).toEqual(before.epochs.at(-1)!.metrics);
     const parameters = await model.parameters();
-    for (const [name, { data }] of await loaded.parameters())
-      expect(Buffer.compare(bytes(data), bytes(parameters.get(name)!.data)), name).toBe(0);
+    for (const [name, { data }] of await loaded.parameters()) expect(sameBytes(data, parameters.get(name)!.data), name).toBe(true);
   });
-}
-
-function bytes({ buffer, byteOffset, byteLength }: Float32Array): Buffer {
-  return Buffer.from(buffer, byteOffset, byteLength);
 }
