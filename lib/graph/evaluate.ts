@@ -41,7 +41,7 @@ export function evaluate(
     }
     const values = new Map<Tensor, Value>();
     for (const [tensor, data] of feeds) values.set(tensor, fedValue(tensor, data));
-    for (const tensor of topological(outputs)) {
+    for (const tensor of topological(outputs, values)) {
       if (!values.has(tensor)) values.set(tensor, computed(tensor, values, environment));
     }
     return outputs.map((tensor) => values.get(tensor)!.data);

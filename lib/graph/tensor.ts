@@ -161,13 +161,20 @@ export function checkTable(operation: string, what: string, length: number): voi
   });
 }
 
-/** Every tensor that the outputs need, themselves included, in an order in which inputs come before their users. */
-export function topological(outputs: readonly Tensor[]): Tensor[] {
+/**
+ * Every tensor that the outputs need, themselves included, in an order in which inputs come before their users.
+ *
+ * @param known tensors whose values are there already, a Map or a Set: what only they need is left out
+ */
+export function topological(outputs: readonly Tensor[], known: Pick<ReadonlySet<Tensor>, "has"> = new Set()): Tensor[] {
   if (!isArray(outputs) || !Array.from(outputs).every(isTensor)) {
     throw new VaeError({ code: "argument", operation: "topological", expected: "an array of tensors", received: describe(outputs) });
   }
   const seen = new Set<Tensor>(outputs);
   // A set iterates over what is added meanwhile: a queue without recursion, so that a long graph cannot overflow the stack.
-  for (const tensor of seen) for (const input of tensor.inputs) seen.add(input);
+  for (const tensor of seen) {
+    if (known.has(tensor)) continue;
+    for (const input of tensor.inputs) seen.add(input);
+  }
   return [...seen].sort((a, b) => a.id - b.id);
 }

@@ -150,6 +150,21 @@ test("the step counter", () => {
   expect(evaluate([graph.add(graph.step(), 1)], new Map(), { step: 41 })[0]![0]).toBe(42);
 });
 
+test("what only leads to a tensor with given values is not asked for", () => {
+  const [x, y] = [graph.input("x", [2]), graph.input("y", [2])];
+  const inner = graph.exp(x);
+  expect([
+    ...evaluate(
+      [graph.add(inner, y)],
+      new Map([
+        [inner, [1, 2]],
+        [y, [10, 20]],
+      ]),
+    )[0]!,
+  ]).toEqual([11, 22]);
+  expect(() => evaluate([graph.add(inner, x)], new Map([[inner, [1, 2]]]))).toThrow(/"x" \[2\] was not fed/);
+});
+
 test("matmul: all four forms and all batches agree with sums of products", () => {
   const a = Float64Array.from({ length: 12 }, (_, i) => Math.sin(i));
   const b = Float64Array.from({ length: 24 }, (_, i) => Math.cos(3 * i));
