@@ -1,7 +1,7 @@
 // Distributions, and the families that they come from in three roles: posterior, prior, likelihood.
 import { describe, VaeError } from "../errors.js";
 import type { Shape, Tensor } from "../graph/index.js";
-import { letGo, propertiesOf } from "../graph/kinds.js";
+import { isArray, letGo, propertiesOf } from "../graph/kinds.js";
 import {
   type Behaviour,
   type Branded,
@@ -71,6 +71,11 @@ export interface FamilyBehaviour<F extends Tagged = Tagged, D extends Declared =
   distribution(family: F, head: Tensor | undefined, context: FamilyContext<D>): Distribution;
   /** As a likelihood: the values that data may have; any finite ones when left out. */
   range?(family: F): { readonly low: number; readonly high: number };
+  /**
+   * As a likelihood of whole numbers that stand for something, classes or tokens: the names of the categories. The field is then
+   * int32, holds numbers of these alone, and names that it has of its own are matched with them.
+   */
+  categories?(family: F): readonly string[];
   /** As a likelihood, true where data should have means near 0 and standard deviations near 1: trainings on others then warn. */
   readonly unitScale?: boolean;
   /**
@@ -94,7 +99,7 @@ export type Prior = Branded<"prior">;
 export type Likelihood = Branded<"likelihood">;
 
 const methods = ["distribution"] as const;
-const optional = ["headShape", "declare", "range", "prepare"] as const;
+const optional = ["headShape", "declare", "range", "categories", "prepare"] as const;
 export const posteriors = new Registry<FamilyBehaviour>("posterior", methods, optional);
 export const priors = new Registry<FamilyBehaviour>("prior", methods, optional);
 export const likelihoods = new Registry<FamilyBehaviour>("likelihood", methods, optional);
@@ -139,11 +144,20 @@ export function rangeOf(likelihood: Likelihood): { readonly low: number; readonl
   if (range === undefined) return undefined;
   const { low, high } = propertiesOf(range) as Partial<Record<string, unknown>>;
   if (typeof low === "number" && typeof high === "number" && low <= high) return { low, high };
-  letGo(range);
-  throw new VaeError({
-    code: "argument",
-    operation: `likelihood ${likelihood.kind}`,
-    expected: "range to give { low, high }, two numbers",
-    received: describe(range),
-  });
+  throw wrongAnswer(likelihood, "range to give { low, high }, two numbers", range);
+}
+
+/** The names of the categories that data may have under a likelihood; undefined where they are numbers. */
+export function categoriesOf(likelihood: Likelihood): readonly string[] | undefined {
+  const names: unknown = likelihoods.of(likelihood).categories?.(likelihood);
+  if (names === undefined) return undefined;
+  letGo(names);
+  const isRight = isArray(names) && names.length > 0 && Array.from(names).every((name) => typeof name === "string" && name !== "");
+  if (isRight && new Set(names).size === names.length) return [...(names as readonly string[])];
+  throw wrongAnswer(likelihood, "categories to give their names, all different", names);
+}
+
+function wrongAnswer({ kind }: Likelihood, expected: string, value: unknown): VaeError {
+  letGo(value);
+  return new VaeError({ code: "argument", operation: `likelihood ${kind}`, expected, received: describe(value) });
 }

@@ -5,6 +5,7 @@ export { type Asked, wrongResult } from "../nn/index.js";
 export { type BernoulliOptions, bernoulli } from "./bernoulli.js";
 export { type Divergence, defineDivergence, divergenceOf, type KlEstimate } from "./divergences.js";
 export {
+  categoriesOf,
   type Distribution,
   type Draw,
   defineLikelihood,

@@ -155,7 +155,7 @@ async function fedField(name: string, spec: FieldSpec, field: Field, rows: numbe
   if (sizeOf(field.shape) !== size || !(field.shape.join() === shape.join() || isVector(shape) || name === "x")) {
     throw new VaeError({ code: "shape", operation, expected: `${what} of shape ${showShape(shape)}`, received: showShape(field.shape) });
   }
-  if (names !== undefined) return { data: categories(name, names, field, rows, operation), dtype: "int32", size };
+  if (names !== undefined) return { data: categories(name, names, field, size, operation), dtype: "int32", size };
   const data = dtypes.includes(dtypeOf(field.data)) || !dtypes.includes("float32") ? field.data : Float32Array.from(field.data);
   if (!dtypes.includes(dtypeOf(data))) {
     throw new VaeError({ code: "dtype", operation, expected: `${what} as ${dtypes.join(" or ")}`, received: describe(field.data) });
@@ -165,23 +165,23 @@ async function fedField(name: string, spec: FieldSpec, field: Field, rows: numbe
 }
 
 /** Numbers of categories as the model counts them: by name where both sides have names, else as they are. */
-function categories(name: string, names: readonly string[], field: Field, rows: number, operation: string): Int32Array {
-  const wrong = (value: unknown, row: number): VaeError =>
+function categories(name: string, names: readonly string[], field: Field, size: number, operation: string): Int32Array {
+  const wrong = (value: unknown, index: number): VaeError =>
     new VaeError({
       code: "data",
       operation,
-      problem: `unknown category ${describe(value)} of ${name} in row ${row}`,
+      problem: `unknown category ${describe(value)} of ${name} in row ${Math.floor(index / size)}`,
       expected: names.length > 12 ? `one of ${names.length} categories` : `one of ${names.map((known) => describe(known)).join(", ")}`,
       hint: suggestion(String(value), names).trim() || "categories are matched by name; numbers count from 0",
     });
   const places = new Map(names.map((known, index) => [known, index]));
-  const numbers = new Int32Array(rows);
-  for (let row = 0; row < rows; row++) {
-    const value = field.data[row]!;
+  const numbers = new Int32Array(field.data.length);
+  for (let index = 0; index < numbers.length; index++) {
+    const value = field.data[index]!;
     const text = field.names?.[value];
     const place = field.names === undefined ? value : text === undefined ? undefined : places.get(text);
-    if (place === undefined || !(Number.isInteger(place) && place >= 0 && place < names.length)) throw wrong(text ?? value, row);
-    numbers[row] = place;
+    if (place === undefined || !(Number.isInteger(place) && place >= 0 && place < names.length)) throw wrong(text ?? value, index);
+    numbers[index] = place;
   }
   return isInt32Array(field.data) && field.names === undefined ? field.data : numbers;
 }

@@ -1,5 +1,5 @@
 // A configuration with every shape inferred and every parameter named.
-import { type Likelihood, likelihoods, rangeOf } from "../distributions/index.js";
+import { categoriesOf, type Likelihood, likelihoods, rangeOf } from "../distributions/index.js";
 import { VaeError } from "../errors.js";
 import { type Shape, sizeOf, step } from "../graph/index.js";
 import { type Declared, Fields, type NamedParameter, parametersIn, placeOf, type Scope } from "../nn/index.js";
@@ -79,6 +79,8 @@ function observedField(shape: Shape, likelihood: Likelihood | undefined, prepara
     const problem = `rows prepared by ${preparation.kind} have any values, and the likelihood ${likelihood.kind} takes those in [${range.low}, ${range.high}]`;
     throw new VaeError({ code: "architecture", operation: "prepare", problem, hint: "use a gaussian likelihood, or leave prepare out" });
   }
+  const names = categoriesOf(likelihood);
+  if (names !== undefined) return { shape, dtypes: ["int32"], names };
   const unitScale = likelihoods.of(likelihood).unitScale === true;
   return { shape, dtypes: ["float32", "uint8", "int32"], range: () => rangeOf(likelihood), ...(unitScale ? { unitScale } : {}) };
 }
