@@ -3,14 +3,24 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect } from "vitest";
-import { datasets, fieldsOf, load, type Vae, type WiredConfig } from "../../lib/index.js";
+import {
+  type DataSource,
+  datasets,
+  type Evaluation,
+  type FieldRecord,
+  type FitOptions,
+  fieldsOf,
+  type Given,
+  load,
+  type Vae,
+  type WiredConfig,
+} from "../../lib/index.js";
 
 /** Pixels of a digit. */
 export const PIXELS = 784;
 
 /** Digits as rows, x from 0 to 1. */
-export interface Digits {
-  readonly rows: number;
+export interface Digits extends FieldRecord {
   readonly x: Float32Array;
   readonly label: Int32Array;
 }
@@ -18,7 +28,7 @@ export interface Digits {
 /** The first digits of MNIST, of its training images or of its test images. */
 export async function digits(rows: number, part: "train" | "test" = "train"): Promise<Digits> {
   const { x, label } = fieldsOf(await datasets.mnist({ train: part === "train", limit: rows }));
-  return { rows, x: Float32Array.from(x!.data, (value) => value / 255), label: Int32Array.from(label!.data) };
+  return { x: Float32Array.from(x!.data, (value) => value / 255), label: Int32Array.from(label!.data) };
 }
 
 /**
@@ -28,14 +38,14 @@ export async function digits(rows: number, part: "train" | "test" = "train"): Pr
 export function meanImageBound(train: Digits, test: Digits): number {
   const means = new Float64Array(PIXELS);
   train.x.forEach((value, index) => {
-    means[index % PIXELS]! += value / train.rows;
+    means[index % PIXELS]! += value / train.label.length;
   });
   let total = 0;
   test.x.forEach((value, index) => {
     const p = Math.min(1 - 1e-3, Math.max(1e-3, means[index % PIXELS]!));
     total += value * Math.log(p) + (1 - value) * Math.log1p(-p);
   });
-  return total / test.rows;
+  return total / test.label.length;
 }
 
 /** Whether two results are the same to the bit. */
@@ -63,9 +73,9 @@ export async function withLoaded(model: AnyVae, body: (loaded: Vae) => Promise<v
 /** A model that was saved and loaded gives the same bits, and goes on training with the same ones. */
 export async function expectSameAfterLoad(
   model: AnyVae,
-  rows: Parameters<Vae["fit"]>[0],
-  training: Parameters<Vae["fit"]>[1] = {},
-  given?: NonNullable<Parameters<Vae["sample"]>[1]>["given"],
+  rows: DataSource,
+  training: FitOptions<Evaluation> = {},
+  given?: Given,
 ): Promise<void> {
   const asked = { seed: 5, ...(given === undefined ? {} : { given }) };
   await withLoaded(model, async (loaded) => {
