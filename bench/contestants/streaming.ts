@@ -1,6 +1,6 @@
 // A training of W1 on floats in their order, which are resident, streamed from their file, or so few that only the model counts.
 import { closeSync, openSync, readSync } from "node:fs";
-import { adam, type DataSource, datasets, type RowStream, type TrainOptions, vae } from "node-vae";
+import { adam, type DataSource, datasets, type RowStream, type TrainSettings, vae } from "node-vae";
 import { modelOptions } from "../model.js";
 import { type Workload, workloads } from "../workload.js";
 
@@ -33,7 +33,7 @@ const task = JSON.parse(process.argv[2] ?? "") as StreamingTask;
 const workload = workloads.W1 as Workload;
 const model = vae({ ...modelOptions(workload), device: "cpu", threads: task.threads, seed: 1 });
 const source = await sourceOf(task);
-const common: TrainOptions = { batchSize: workload.batch, shuffle: false, optimizer: adam({ learningRate: 1e-3 }) };
+const common: TrainSettings = { batchSize: workload.batch, shuffle: false, optimizer: adam({ learningRate: 1e-3 }) };
 
 const losses: number[] = [];
 for await (const { metrics } of model.train(source, { ...common, steps: task.losses, every: 1 })) losses.push(metrics.loss!);

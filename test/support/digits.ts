@@ -8,7 +8,7 @@ import {
   datasets,
   type Evaluation,
   type FieldRecord,
-  type FitOptions,
+  type FitSettings,
   fieldsOf,
   type Given,
   load,
@@ -74,7 +74,7 @@ export async function withLoaded(model: AnyVae, body: (loaded: Vae) => Promise<v
 export async function expectSameAfterLoad(
   model: AnyVae,
   rows: DataSource,
-  training: FitOptions<Evaluation> = {},
+  training: FitSettings<Evaluation> = {},
   given?: Given,
 ): Promise<void> {
   const asked = { seed: 5, ...(given === undefined ? {} : { given }) };

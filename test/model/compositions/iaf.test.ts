@@ -122,7 +122,7 @@ const build = (posterior: Posterior | "gaussian", { latent = 8, objective = "elb
     decoder: layers,
     likelihood: "bernoulli",
     posterior,
-    objective,
+    objective: { kind: objective },
     device: "cpu",
     seed: 1,
   });

@@ -127,7 +127,7 @@ describe("a VampPrior", () => {
     await using small = vae({
       wiring: { ...wiring, latent: 1, components: 3 },
       fields: { x: [PIXELS] },
-      objective: "opened",
+      objective: { kind: "opened" },
       ...placement,
     });
     const { context, evaluate } = await opened(small, train!.x.subarray(0, rows * PIXELS), rows);
