@@ -1,5 +1,5 @@
 // The convolutions of the benchmark's networks, each in its three directions.
-import { conv2d, conv2dInputGradient, conv2dWeightGradient, input, type Shape, sizeOf, type Tensor } from "node-vae/graph";
+import { conv2dInputGradient, conv2dWeightGradient, convolve2d, input, type Shape, sizeOf, type Tensor } from "node-vae/graph";
 import { filled, type Sample } from "./sample.js";
 import { type ConvolutionLayer, layersOf, outputSize, type Workload, workloads } from "./workload.js";
 
@@ -37,7 +37,7 @@ function samplesOf({ name, batch }: Workload, layer: ConvolutionLayer, first: bo
   const x = input("x", [batch, wide, wide, wideChannels]);
   const y = input("y", [batch, narrow, narrow, narrowChannels]);
   const weight = input("weight", [kernel, kernel, wideChannels, narrowChannels]);
-  const down = { output: conv2d(x, weight, { stride }), used: [x, weight] };
+  const down = { output: convolve2d(x, weight, { stride }), used: [x, weight] };
   const up = { output: conv2dInputGradient(y, weight, { stride, inputSize: [wide, wide] }), used: [y, weight] };
   const across = { output: conv2dWeightGradient(x, y, { stride, kernelSize: [kernel, kernel] }), used: [x, y] };
   const label = `${kind} ${kernel}×${kernel} ${channels}-${filters}`;

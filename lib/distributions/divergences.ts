@@ -1,7 +1,7 @@
 // KL(q ‖ p) in closed form, in a table by pair of families; every other pair is estimated at a draw.
 import { VaeError } from "../errors.js";
 import { noMore } from "../graph/arguments.js";
-import { add, divide, exp, expm1, multiply, reshape, square, subtract, sum, type Tensor } from "../graph/index.js";
+import { add, divide, exp, expm1, multiply, reshapeTensor, square, subtract, sum, type Tensor } from "../graph/index.js";
 import { isFunction } from "../graph/kinds.js";
 import type { Distribution, Draw } from "./family.js";
 import type { GaussianDistribution } from "./gaussian.js";
@@ -62,5 +62,5 @@ export function divergenceOf(q: Distribution, p: Distribution, draw: Draw, estim
 }
 
 function sumOf(contributions: Tensor): Tensor {
-  return reshape(sum(contributions, { axes: [1] }), [contributions.shape[0]!, 1]);
+  return reshapeTensor(sum(contributions, { axes: [1] }), [contributions.shape[0]!, 1]);
 }

@@ -6,7 +6,7 @@ import {
   add,
   broadcastTo,
   clamp,
-  constant,
+  constantTensor,
   exp,
   isTensor,
   multiply,
@@ -133,7 +133,7 @@ function predictedRange({ logVarianceRange, minimumScale }: Gaussian): readonly 
 /** With log N(x; μ, σ²) = −½ ((x − μ)/σ)² − log σ − ½ log 2π for a number σ: its constants are folded here. */
 function fixedGaussian(mean: Tensor, scale: number): GaussianDistribution {
   return {
-    ...gaussianDistribution(mean, constant(2 * Math.log(scale))),
+    ...gaussianDistribution(mean, constantTensor(2 * Math.log(scale))),
     logDensity: (x) => add(multiply(-0.5 / scale ** 2, square(subtract(x, mean))), -0.5 * LOG_2PI - Math.log(scale)),
   };
 }
@@ -213,8 +213,8 @@ definePrior<Prior>("standardNormal", {
     const logDensity = (z: Tensor): Tensor => multiply(-0.5, add(square(z), LOG_2PI));
     return {
       family: "standardNormal",
-      mean: broadcastTo(constant(0), shape),
-      standardDeviation: broadcastTo(constant(1), shape),
+      mean: broadcastTo(constantTensor(0), shape),
+      standardDeviation: broadcastTo(constantTensor(1), shape),
       draw: (noise) => {
         const value = noise.normal(shape);
         return { value, logDensity: logDensity(value) };

@@ -2,7 +2,7 @@ import { VaeError } from "../errors.js";
 import { add, equal, less, lessEqual, multiply, subtract, where } from "./binary.js";
 import { stopGradient } from "./identity.js";
 import { toTensor } from "./leaves.js";
-import { reshape } from "./movement.js";
+import { reshapeTensor } from "./movement.js";
 import { max, type ReduceOptions, reduceCases, reducedAxes, sum } from "./reduce.js";
 import { keepingAxes } from "./shape.js";
 import { calledBy, composed, distinct, integers, type OpCase, real } from "./table.js";
@@ -101,7 +101,7 @@ export function logsumexp(x: TensorLike, options: ReduceOptions = {}, ...surplus
     const result = where(finite, add(log(where(finite, total, 1)), peak), peak);
     if (options.keepDimensions) return result;
     const kept = keepingAxes(tensor.shape, axes);
-    return reshape(
+    return reshapeTensor(
       result,
       kept.filter((_, axis) => !axes.includes(axis)),
     );

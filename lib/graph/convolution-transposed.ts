@@ -1,7 +1,7 @@
 // Convolutions made of the three rows: transposed, and along one axis.
 import { VaeError } from "../errors.js";
 import { checkOptions } from "./arguments.js";
-import { type ConvolutionOptions, conv2d, conv2dInputGradient, convolutionOptions } from "./convolution.js";
+import { type ConvolutionOptions, conv2dInputGradient, convolutionOptions, convolve2d } from "./convolution.js";
 import {
   checkGroups,
   checkRanks,
@@ -13,7 +13,7 @@ import {
   type WindowOptions,
 } from "./convolution-geometry.js";
 import { toTensor } from "./leaves.js";
-import { reshape } from "./movement.js";
+import { reshapeTensor } from "./movement.js";
 import { calledBy, type OpCase, real } from "./table.js";
 import { type Shape, showShape, type Tensor, type TensorLike } from "./tensor.js";
 
@@ -79,17 +79,17 @@ function flat(axis: WindowAxis, groups = 1) {
 
 /** [N, L, C] as [N, 1, L, C]. */
 function asImages(x: Tensor): Tensor {
-  return reshape(x, [x.shape[0]!, 1, ...x.shape.slice(1)]);
+  return reshapeTensor(x, [x.shape[0]!, 1, ...x.shape.slice(1)]);
 }
 
 /** [k, C, F] as [1, k, C, F]. */
 function asKernel(w: Tensor): Tensor {
-  return reshape(w, [1, ...w.shape]);
+  return reshapeTensor(w, [1, ...w.shape]);
 }
 
 /**
  * The transposed convolution of x [N, H, W, C] with weights [kh, kw, F / groups, C]: [N, OH, OW, F], every pixel spread by the
- * kernel and the overlaps summed. It is the gradient of {@link conv2d} by its input, so the weights are those of the
+ * kernel and the overlaps summed. It is the gradient of {@link convolve2d} by its input, so the weights are those of the
  * convolution from F channels to C. `"same"` (the default) gives size · stride places, explicit padding
  * (size − 1) · stride + (kernel − 1) · dilation + 1 − before − after; `outputSize` asks for up to stride − 1 more (or fewer, for
  * `"same"`).
@@ -97,13 +97,18 @@ function asKernel(w: Tensor): Tensor {
  * @throws VaeError "shape" where no such convolution is possible, with the nearest choice that is
  * @example
  * ```ts
- * convTranspose2d(x, w, { stride: 2 });                       // [64, 7, 7, 64] with [3, 3, 32, 64]: [64, 14, 14, 32]
- * convTranspose2d(x, w, { stride: 2, outputSize: [13, 13] });
+ * convolveTransposed2d(x, w, { stride: 2 });                       // [64, 7, 7, 64] with [3, 3, 32, 64]: [64, 14, 14, 32]
+ * convolveTransposed2d(x, w, { stride: 2, outputSize: [13, 13] });
  * ```
  */
-export function convTranspose2d(x: TensorLike, w: TensorLike, options?: TransposedConvolutionOptions): Tensor;
-export function convTranspose2d(x: TensorLike, w: TensorLike, options: TransposedConvolutionOptions = {}, ...surplus: unknown[]): Tensor {
-  return calledBy(convTranspose2d, surplus, () => {
+export function convolveTransposed2d(x: TensorLike, w: TensorLike, options?: TransposedConvolutionOptions): Tensor;
+export function convolveTransposed2d(
+  x: TensorLike,
+  w: TensorLike,
+  options: TransposedConvolutionOptions = {},
+  ...surplus: unknown[]
+): Tensor {
+  return calledBy(convolveTransposed2d, surplus, () => {
     checkOptions("convTranspose2d", options, [...convolutionOptions, "outputSize"]);
     const [images, weights] = [toTensor("convTranspose2d", x), toTensor("convTranspose2d", w)];
     const axes = transposedGeometry("convTranspose2d", images.shape, weights.shape, options, 2);
@@ -122,35 +127,40 @@ export function convTranspose2d(x: TensorLike, w: TensorLike, options: Transpose
 }
 
 /**
- * The convolution of sequences [N, L, C] with weights [k, C / groups, F]: [N, OL, F]. See {@link conv2d}.
+ * The convolution of sequences [N, L, C] with weights [k, C / groups, F]: [N, OL, F]. See {@link convolve2d}.
  *
  * @example
  * ```ts
- * conv1d(signal, w, { stride: 4, padding: [3, 0] }); // sees nothing of the future
+ * convolve1d(signal, w, { stride: 4, padding: [3, 0] }); // sees nothing of the future
  * ```
  */
-export function conv1d(x: TensorLike, w: TensorLike, options?: Convolution1dOptions): Tensor;
-export function conv1d(x: TensorLike, w: TensorLike, options: Convolution1dOptions = {}, ...surplus: unknown[]): Tensor {
-  return calledBy(conv1d, surplus, () => {
+export function convolve1d(x: TensorLike, w: TensorLike, options?: Convolution1dOptions): Tensor;
+export function convolve1d(x: TensorLike, w: TensorLike, options: Convolution1dOptions = {}, ...surplus: unknown[]): Tensor {
+  return calledBy(convolve1d, surplus, () => {
     checkOptions("conv1d", options, convolutionOptions);
     const [sequences, weights] = [toTensor("conv1d", x), toTensor("conv1d", w)];
     const { axes, batch, filters, groups } = convolutionGeometry("conv1d", sequences.shape, weights.shape, along(options), 1);
-    const result = conv2d(asImages(sequences), asKernel(weights), flat(axes[0]!, groups));
-    return reshape(result, [batch, axes[0]!.output, filters]);
+    const result = convolve2d(asImages(sequences), asKernel(weights), flat(axes[0]!, groups));
+    return reshapeTensor(result, [batch, axes[0]!.output, filters]);
   });
 }
 
-/** The transposed convolution of sequences [N, L, C] with weights [k, F / groups, C]: [N, OL, F]. See {@link convTranspose2d}. */
-export function convTranspose1d(x: TensorLike, w: TensorLike, options?: TransposedConvolution1dOptions): Tensor;
-export function convTranspose1d(x: TensorLike, w: TensorLike, options: TransposedConvolution1dOptions = {}, ...surplus: unknown[]): Tensor {
-  return calledBy(convTranspose1d, surplus, () => {
+/** The transposed convolution of sequences [N, L, C] with weights [k, F / groups, C]: [N, OL, F]. See {@link convolveTransposed2d}. */
+export function convolveTransposed1d(x: TensorLike, w: TensorLike, options?: TransposedConvolution1dOptions): Tensor;
+export function convolveTransposed1d(
+  x: TensorLike,
+  w: TensorLike,
+  options: TransposedConvolution1dOptions = {},
+  ...surplus: unknown[]
+): Tensor {
+  return calledBy(convolveTransposed1d, surplus, () => {
     checkOptions("convTranspose1d", options, [...convolutionOptions, "outputSize"]);
     const [sequences, weights] = [toTensor("convTranspose1d", x), toTensor("convTranspose1d", w)];
     const axes = transposedGeometry("convTranspose1d", sequences.shape, weights.shape, along(options), 1);
     const size = axes[0]!.size;
     const settings = { ...flat(axes[0]!, options.groups), inputSize: [1, size] as const };
     const result = conv2dInputGradient(asImages(sequences), asKernel(weights), settings);
-    return reshape(result, [sequences.shape[0]!, size, result.shape[3]!]);
+    return reshapeTensor(result, [sequences.shape[0]!, size, result.shape[3]!]);
   });
 }
 
@@ -165,29 +175,31 @@ const sample = (name: string, x: Shape, w: Shape, build: Build, large = false): 
 
 export const convolutionFunctionCases: Readonly<Record<string, readonly OpCase[]>> = {
   conv_transpose2d: [
-    sample("same, stride 2", [1, 3, 3, 2], [3, 3, 2, 2], (x, w) => convTranspose2d(x, w, { stride: 2 })),
-    sample("same, odd size", [1, 3, 4, 2], [4, 4, 1, 2], (x, w) => convTranspose2d(x, w, { stride: 2, outputSize: [5, 7] })),
-    sample("kernel smaller than stride", [1, 2, 3, 2], [2, 2, 3, 2], (x, w) => convTranspose2d(x, w, { stride: 3 })),
-    sample("padding 1", [1, 3, 3, 2], [4, 4, 2, 2], (x, w) => convTranspose2d(x, w, { stride: 2, padding: 1 })),
-    sample("valid", [1, 3, 2, 3], [3, 3, 1, 3], (x, w) => convTranspose2d(x, w, { padding: "valid" })),
-    sample("larger output", [1, 2, 2, 1], [3, 3, 2, 1], (x, w) => convTranspose2d(x, w, { stride: 3, padding: 0, outputSize: [7, 8] })),
-    sample("dilation", [1, 3, 3, 2], [3, 3, 2, 2], (x, w) => convTranspose2d(x, w, { dilation: 2 })),
-    sample("groups", [1, 3, 3, 4], [3, 3, 3, 4], (x, w) => convTranspose2d(x, w, { stride: 2, groups: 2 })),
-    sample("depthwise", [1, 3, 3, 3], [2, 2, 1, 3], (x, w) => convTranspose2d(x, w, { stride: 2, groups: 3 })),
-    sample("decoder", [2, 7, 7, 64], [3, 3, 32, 64], (x, w) => convTranspose2d(x, w, { stride: 2 }), true),
-    sample("pixels", [1, 32, 32, 32], [4, 4, 3, 32], (x, w) => convTranspose2d(x, w, { stride: 2, padding: 1 }), true),
+    sample("same, stride 2", [1, 3, 3, 2], [3, 3, 2, 2], (x, w) => convolveTransposed2d(x, w, { stride: 2 })),
+    sample("same, odd size", [1, 3, 4, 2], [4, 4, 1, 2], (x, w) => convolveTransposed2d(x, w, { stride: 2, outputSize: [5, 7] })),
+    sample("kernel smaller than stride", [1, 2, 3, 2], [2, 2, 3, 2], (x, w) => convolveTransposed2d(x, w, { stride: 3 })),
+    sample("padding 1", [1, 3, 3, 2], [4, 4, 2, 2], (x, w) => convolveTransposed2d(x, w, { stride: 2, padding: 1 })),
+    sample("valid", [1, 3, 2, 3], [3, 3, 1, 3], (x, w) => convolveTransposed2d(x, w, { padding: "valid" })),
+    sample("larger output", [1, 2, 2, 1], [3, 3, 2, 1], (x, w) =>
+      convolveTransposed2d(x, w, { stride: 3, padding: 0, outputSize: [7, 8] }),
+    ),
+    sample("dilation", [1, 3, 3, 2], [3, 3, 2, 2], (x, w) => convolveTransposed2d(x, w, { dilation: 2 })),
+    sample("groups", [1, 3, 3, 4], [3, 3, 3, 4], (x, w) => convolveTransposed2d(x, w, { stride: 2, groups: 2 })),
+    sample("depthwise", [1, 3, 3, 3], [2, 2, 1, 3], (x, w) => convolveTransposed2d(x, w, { stride: 2, groups: 3 })),
+    sample("decoder", [2, 7, 7, 64], [3, 3, 32, 64], (x, w) => convolveTransposed2d(x, w, { stride: 2 }), true),
+    sample("pixels", [1, 32, 32, 32], [4, 4, 3, 32], (x, w) => convolveTransposed2d(x, w, { stride: 2, padding: 1 }), true),
   ],
   conv1d: [
-    sample("same", [2, 6, 2], [3, 2, 3], (x, w) => conv1d(x, w)),
-    sample("stride", [1, 9, 3], [4, 3, 2], (x, w) => conv1d(x, w, { stride: 2 })),
-    sample("valid, dilation", [1, 9, 2], [3, 2, 2], (x, w) => conv1d(x, w, { dilation: 2, padding: "valid" })),
-    sample("causal", [2, 5, 2], [3, 2, 2], (x, w) => conv1d(x, w, { padding: [2, 0] })),
-    sample("groups", [1, 7, 4], [3, 2, 4], (x, w) => conv1d(x, w, { groups: 2, padding: 1 })),
-    sample("large", [3, 301, 20], [7, 20, 31], (x, w) => conv1d(x, w, { stride: 2 }), true),
+    sample("same", [2, 6, 2], [3, 2, 3], (x, w) => convolve1d(x, w)),
+    sample("stride", [1, 9, 3], [4, 3, 2], (x, w) => convolve1d(x, w, { stride: 2 })),
+    sample("valid, dilation", [1, 9, 2], [3, 2, 2], (x, w) => convolve1d(x, w, { dilation: 2, padding: "valid" })),
+    sample("causal", [2, 5, 2], [3, 2, 2], (x, w) => convolve1d(x, w, { padding: [2, 0] })),
+    sample("groups", [1, 7, 4], [3, 2, 4], (x, w) => convolve1d(x, w, { groups: 2, padding: 1 })),
+    sample("large", [3, 301, 20], [7, 20, 31], (x, w) => convolve1d(x, w, { stride: 2 }), true),
   ],
   conv_transpose1d: [
-    sample("same", [1, 4, 2], [3, 3, 2], (x, w) => convTranspose1d(x, w, { stride: 2 })),
-    sample("explicit", [2, 4, 2], [4, 2, 2], (x, w) => convTranspose1d(x, w, { stride: 2, padding: [1, 0], outputSize: 10 })),
-    sample("groups", [1, 5, 4], [3, 1, 4], (x, w) => convTranspose1d(x, w, { stride: 3, groups: 4 })),
+    sample("same", [1, 4, 2], [3, 3, 2], (x, w) => convolveTransposed1d(x, w, { stride: 2 })),
+    sample("explicit", [2, 4, 2], [4, 2, 2], (x, w) => convolveTransposed1d(x, w, { stride: 2, padding: [1, 0], outputSize: 10 })),
+    sample("groups", [1, 5, 4], [3, 1, 4], (x, w) => convolveTransposed1d(x, w, { stride: 3, groups: 4 })),
   ],
 };

@@ -143,7 +143,7 @@ export const convolutionRows: Rows<ConvolutionSignatures> = {
       });
       return result;
     },
-    cases: convolutionCases("conv2d", (x, w, { options }) => conv2d(x, w, options)),
+    cases: convolutionCases("conv2d", (x, w, { options }) => convolve2d(x, w, options)),
   },
   conv2d_input_gradient: {
     name: "conv2d_input_gradient",
@@ -156,7 +156,7 @@ export const convolutionRows: Rows<ConvolutionSignatures> = {
     derivative({ inputs: [gradient, w], gradient: direction, attributes: { inputSize, ...attributes } }) {
       const [kernelHeight, kernelWidth] = w.shape as readonly [number, number];
       return [
-        conv2d(direction, w, attributes),
+        convolve2d(direction, w, attributes),
         conv2dWeightGradient(direction, gradient, { ...attributes, kernelSize: [kernelHeight, kernelWidth] }),
       ];
     },
@@ -188,7 +188,10 @@ export const convolutionRows: Rows<ConvolutionSignatures> = {
     },
     derivative({ inputs: [x, gradient], gradient: direction, attributes: { kernelSize, ...attributes } }) {
       const [, height, width] = x.shape as readonly [number, number, number];
-      return [conv2dInputGradient(gradient, direction, { ...attributes, inputSize: [height, width] }), conv2d(x, direction, attributes)];
+      return [
+        conv2dInputGradient(gradient, direction, { ...attributes, inputSize: [height, width] }),
+        convolve2d(x, direction, attributes),
+      ];
     },
     evaluate([x, gradient], attributes, type) {
       const geometry = geometryOfWeightGradient(x.shape, gradient.shape, attributes.kernelSize, attributes);
@@ -216,13 +219,13 @@ export const convolutionRows: Rows<ConvolutionSignatures> = {
  * @throws VaeError "shape" where no such convolution is possible, with the nearest choice that is
  * @example
  * ```ts
- * conv2d(x, w, { stride: 2 });                              // [64, 28, 28, 1] with [3, 3, 1, 32]: [64, 14, 14, 32]
- * conv2d(x, w, { padding: [[0, 1], [0, 1]], groups: 4 });
+ * convolve2d(x, w, { stride: 2 });                              // [64, 28, 28, 1] with [3, 3, 1, 32]: [64, 14, 14, 32]
+ * convolve2d(x, w, { padding: [[0, 1], [0, 1]], groups: 4 });
  * ```
  */
-export function conv2d(x: TensorLike, w: TensorLike, options?: ConvolutionOptions): Tensor;
-export function conv2d(x: TensorLike, w: TensorLike, options: ConvolutionOptions = {}, ...surplus: unknown[]): Tensor {
-  return calledBy(conv2d, surplus, () => {
+export function convolve2d(x: TensorLike, w: TensorLike, options?: ConvolutionOptions): Tensor;
+export function convolve2d(x: TensorLike, w: TensorLike, options: ConvolutionOptions = {}, ...surplus: unknown[]): Tensor {
+  return calledBy(convolve2d, surplus, () => {
     checkOptions("conv2d", options, convolutionOptions);
     const inputs: Two = [toTensor("conv2d", x), toTensor("conv2d", w)];
     const geometry = convolutionGeometry("conv2d", inputs[0].shape, inputs[1].shape, options);
@@ -231,7 +234,7 @@ export function conv2d(x: TensorLike, w: TensorLike, options: ConvolutionOptions
 }
 
 /**
- * The gradient of {@link conv2d}'s input, from that of its result [N, OH, OW, F] and its weights: [N, ...inputSize, C]. It is
+ * The gradient of {@link convolve2d}'s input, from that of its result [N, OH, OW, F] and its weights: [N, ...inputSize, C]. It is
  * the transposed convolution; see `convTranspose2d` for the layer.
  */
 export function conv2dInputGradient(
@@ -255,7 +258,7 @@ export function conv2dInputGradient(
   });
 }
 
-/** The gradient of {@link conv2d}'s weights, from its input and the gradient of its result: [...kernelSize, C / groups, F]. */
+/** The gradient of {@link convolve2d}'s weights, from its input and the gradient of its result: [...kernelSize, C / groups, F]. */
 export function conv2dWeightGradient(
   x: TensorLike,
   gradient: TensorLike,

@@ -1,7 +1,7 @@
 import { describe, VaeError } from "../errors.js";
 import { add } from "./binary.js";
 import { isArray } from "./kinds.js";
-import { constant } from "./leaves.js";
+import { constantTensor } from "./leaves.js";
 import { broadcastTo } from "./movement.js";
 import { rowOf } from "./ops.js";
 import { calledBy, checkFloat } from "./table.js";
@@ -26,7 +26,7 @@ export function grad(output: Tensor, wrt: readonly Tensor[], ...surplus: unknown
     const order = topological([output]);
     const active = dependents(order, wrt);
     const gradients = new Map<Tensor, Tensor>();
-    if (active.has(output)) gradients.set(output, constant(1));
+    if (active.has(output)) gradients.set(output, constantTensor(1));
     for (const tensor of order.reverse()) {
       const gradient = gradients.get(tensor);
       if (gradient === undefined || !tensor.inputs.some((input) => active.has(input))) continue;

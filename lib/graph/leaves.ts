@@ -74,8 +74,8 @@ export const leafRows: Rows<LeafSignatures> = {
     derivative: notDifferentiable,
     evaluate: (_inputs, attributes) => Float64Array.from("value" in attributes ? [attributes.value] : attributes.data),
     cases: [
-      { name: "scalar", inputs: [], build: () => constant(1.5) },
-      { name: "matrix", inputs: [], build: () => constant({ data: [1, -2, 3, 0.5, 0, 7], shape: [2, 3] }) },
+      { name: "scalar", inputs: [], build: () => constantTensor(1.5) },
+      { name: "matrix", inputs: [], build: () => constantTensor({ data: [1, -2, 3, 0.5, 0, 7], shape: [2, 3] }) },
     ],
   },
   step: {
@@ -113,13 +113,13 @@ export function state(name: string, shape: Shape, dtype: DType = "float32", ...s
  *
  * @example
  * ```ts
- * constant(0.5);
- * constant({ data: [1, 0, 0, 1], shape: [2, 2] });
+ * constantTensor(0.5);
+ * constantTensor({ data: [1, 0, 0, 1], shape: [2, 2] });
  * ```
  */
-export function constant(value: number | { readonly data: ArrayLike<number>; readonly shape: Shape }): Tensor;
-export function constant(value: number | { readonly data: ArrayLike<number>; readonly shape: Shape }, ...surplus: unknown[]): Tensor {
-  return calledBy(constant, surplus, () => {
+export function constantTensor(value: number | { readonly data: ArrayLike<number>; readonly shape: Shape }): Tensor;
+export function constantTensor(value: number | { readonly data: ArrayLike<number>; readonly shape: Shape }, ...surplus: unknown[]): Tensor {
+  return calledBy(constantTensor, surplus, () => {
     if (typeof value === "number") return makeNode(leafRows.constant, [], { value }, { shape: [], dtype: "float32" });
     const { data, shape } = checkOptions("constant", value, ["data", "shape"]);
     if (ArrayBuffer.isView(data)) checkAttached("constant", data);
@@ -142,7 +142,7 @@ export function step(...surplus: unknown[]): Tensor {
 
 /** The tensor itself, or a scalar constant for a number; anything else is an error of the operation. */
 export function toTensor(operation: string, value: TensorLike): Tensor {
-  if (typeof value === "number") return constant(value);
+  if (typeof value === "number") return constantTensor(value);
   if (isTensor(value)) return value;
   throw new VaeError({ code: "argument", operation, expected: "a tensor or a number", received: describe(value) });
 }

@@ -1,7 +1,7 @@
 import { VaeError } from "../errors.js";
 import { checkOptions } from "./arguments.js";
 import { toTensor } from "./leaves.js";
-import { reshape, transpose } from "./movement.js";
+import { reshapeTensor, transpose } from "./movement.js";
 import { calledBy, checkFloat, makeNode, type OpCase, type Rows, real, type Two } from "./table.js";
 import { type Shape, sameShape, showShape, type Tensor, type TensorLike, type TensorType } from "./tensor.js";
 
@@ -44,7 +44,7 @@ function extents(a: TensorType, b: TensorType, { transposeA, transposeB }: Trans
   if (aBatch.length > 0 && bBatch.length > 0 && !sameShape(aBatch, bBatch)) {
     throw refuse(
       `batch dimensions of ${sides} differ`,
-      "batch dimensions are equal, or one side is a plain matrix; broadcastTo or reshape first",
+      "batch dimensions are equal, or one side is a plain matrix; broadcast or reshape it first",
     );
   }
   return { batch: aBatch.length > 0 ? aBatch : bBatch, m, k, n };
@@ -55,7 +55,7 @@ function stacked(x: Tensor, transposed: boolean): Tensor {
   const rank = x.shape.length;
   const swap = x.shape.map((_, axis) => (axis === rank - 2 ? rank - 1 : axis === rank - 1 ? rank - 2 : axis));
   const upright = transposed ? transpose(x, swap) : x;
-  return reshape(upright, [-1, upright.shape[rank - 1]!]);
+  return reshapeTensor(upright, [-1, upright.shape[rank - 1]!]);
 }
 
 function matmulCases(): OpCase[] {

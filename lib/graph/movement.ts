@@ -48,7 +48,7 @@ export const movementRows: Rows<MovementSignatures> = {
     derivative({ inputs: [x], output, gradient }) {
       const added = output.shape.length - x.shape.length;
       const axes = output.shape.flatMap((dimension, axis) => (axis < added || x.shape[axis - added] !== dimension ? [axis] : []));
-      return [reshape(sum(gradient, { axes }), x.shape)];
+      return [reshapeTensor(sum(gradient, { axes }), x.shape)];
     },
     evaluate([x], _attributes, type) {
       const added = type.shape.length - x.shape.length;
@@ -79,12 +79,12 @@ export const movementRows: Rows<MovementSignatures> = {
       }
       return { shape: requested.shape, dtype: x.dtype };
     },
-    derivative: ({ inputs: [x], gradient }) => [reshape(gradient, x.shape)],
+    derivative: ({ inputs: [x], gradient }) => [reshapeTensor(gradient, x.shape)],
     evaluate: ([x]) => x.data.slice(),
     cases: [
-      { name: "flatten", inputs: [real([2, 3, 4])], build: (x) => reshape(x, [2, -1]) },
-      { name: "to scalar", inputs: [real([1, 1])], build: (x) => reshape(x, []) },
-      { name: "after transpose", inputs: [real([2, 3, 4])], build: (x) => reshape(transpose(x, [2, 0, 1]), [8, 3]) },
+      { name: "flatten", inputs: [real([2, 3, 4])], build: (x) => reshapeTensor(x, [2, -1]) },
+      { name: "to scalar", inputs: [real([1, 1])], build: (x) => reshapeTensor(x, []) },
+      { name: "after transpose", inputs: [real([2, 3, 4])], build: (x) => reshapeTensor(transpose(x, [2, 0, 1]), [8, 3]) },
     ],
   },
   transpose: {
@@ -289,9 +289,9 @@ export function broadcastTo(x: TensorLike, shape: Shape, ...surplus: unknown[]):
 }
 
 /** The same elements in row-major order under another shape. One dimension may be -1: it becomes what is left. */
-export function reshape(x: TensorLike, shape: Shape): Tensor;
-export function reshape(x: TensorLike, shape: Shape, ...surplus: unknown[]): Tensor {
-  return calledBy(reshape, surplus, () => {
+export function reshapeTensor(x: TensorLike, shape: Shape): Tensor;
+export function reshapeTensor(x: TensorLike, shape: Shape, ...surplus: unknown[]): Tensor {
+  return calledBy(reshapeTensor, surplus, () => {
     const tensor = toTensor("reshape", x);
     if (!isArray(shape)) checkShape("reshape", shape);
     const known = shape.filter((dimension) => dimension !== -1);

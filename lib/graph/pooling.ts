@@ -3,8 +3,8 @@ import { VaeError } from "../errors.js";
 import { checkOptions } from "./arguments.js";
 import { add, multiply } from "./binary.js";
 import { convolutionAxes, type PaddingOption, type Pair, pairOf, type WindowAxis, windowAxes } from "./convolution-geometry.js";
-import { constant, toTensor } from "./leaves.js";
-import { broadcastTo, concatenate, pad, reshape, slice, transpose } from "./movement.js";
+import { constantTensor, toTensor } from "./leaves.js";
+import { broadcastTo, concatenate, pad, reshapeTensor, slice, transpose } from "./movement.js";
 import { max, sum } from "./reduce.js";
 import { calledBy, checkWhole, distinct, type OpCase, real } from "./table.js";
 import { type Shape, showShape, type Tensor, type TensorLike, tableOf } from "./tensor.js";
@@ -71,7 +71,7 @@ function windowsOf(images: Tensor, [height, width]: readonly [WindowAxis, Window
   const [batch, , , channels] = images.shape as readonly [number, number, number, number];
   const covered = [batch, height.output * height.kernel, width.output * width.kernel, channels];
   const whole = covered.every((size, axis) => size === framed.shape[axis]) ? framed : slice(framed, [0, 0, 0, 0], covered);
-  const split = reshape(whole, [batch, height.output, height.kernel, width.output, width.kernel, channels]);
+  const split = reshapeTensor(whole, [batch, height.output, height.kernel, width.output, width.kernel, channels]);
   return transpose(split, [0, 1, 3, 2, 4, 5]);
 }
 
@@ -81,13 +81,13 @@ function windowsOf(images: Tensor, [height, width]: readonly [WindowAxis, Window
  * @param size the window's, one number or [height, width]
  * @example
  * ```ts
- * maxPool2d(x, 2);                                   // [64, 28, 28, 8] to [64, 14, 14, 8]
- * maxPool2d(x, 3, { stride: 2, padding: "same" });
+ * poolMax2d(x, 2);                                   // [64, 28, 28, 8] to [64, 14, 14, 8]
+ * poolMax2d(x, 3, { stride: 2, padding: "same" });
  * ```
  */
-export function maxPool2d(x: TensorLike, size: number | Pair, options?: PoolOptions): Tensor;
-export function maxPool2d(x: TensorLike, size: number | Pair, options: PoolOptions = {}, ...surplus: unknown[]): Tensor {
-  return calledBy(maxPool2d, surplus, () => {
+export function poolMax2d(x: TensorLike, size: number | Pair, options?: PoolOptions): Tensor;
+export function poolMax2d(x: TensorLike, size: number | Pair, options: PoolOptions = {}, ...surplus: unknown[]): Tensor {
+  return calledBy(poolMax2d, surplus, () => {
     const images = imageOf("maxPool2d", x);
     const axes = windowsOver("maxPool2d", images, size, options);
     return max(windowsOf(images, axes, -Infinity), { axes: [3, 4] });
@@ -103,19 +103,19 @@ function pixelCounts({ size, kernel, stride, before, output }: WindowAxis): numb
 }
 
 /**
- * The average of each window's pixels, channel by channel, as {@link maxPool2d}. Padding does not count: at the border it is the
+ * The average of each window's pixels, channel by channel, as {@link poolMax2d}. Padding does not count: at the border it is the
  * average of the pixels that are there.
  */
-export function averagePool2d(x: TensorLike, size: number | Pair, options?: PoolOptions): Tensor;
-export function averagePool2d(x: TensorLike, size: number | Pair, options: PoolOptions = {}, ...surplus: unknown[]): Tensor {
-  return calledBy(averagePool2d, surplus, () => {
+export function poolAverage2d(x: TensorLike, size: number | Pair, options?: PoolOptions): Tensor;
+export function poolAverage2d(x: TensorLike, size: number | Pair, options: PoolOptions = {}, ...surplus: unknown[]): Tensor {
+  return calledBy(poolAverage2d, surplus, () => {
     const images = imageOf("averagePool2d", x);
     const [height, width] = windowsOver("averagePool2d", images, size, options);
     const total = sum(windowsOf(images, [height, width], 0), { axes: [3, 4] });
     const [rows, columns] = [pixelCounts(height), pixelCounts(width)];
     const shares = rows.flatMap((row) => columns.map((column) => 1 / (row * column)));
     const uniform = shares.every((share) => share === shares[0]);
-    return multiply(total, uniform ? shares[0]! : constant({ data: shares, shape: [height.output, width.output, 1] }));
+    return multiply(total, uniform ? shares[0]! : constantTensor({ data: shares, shape: [height.output, width.output, 1] }));
   });
 }
 
@@ -136,8 +136,13 @@ export function upsampleNearest2d(x: TensorLike, factor: number | Pair, ...surpl
     const images = imageOf("upsampleNearest2d", x);
     const [down, across] = factorsOf("upsampleNearest2d", factor);
     const [batch, height, width, channels] = images.shape as readonly [number, number, number, number];
-    const spaced = reshape(images, [batch, height, 1, width, 1, channels]);
-    return reshape(broadcastTo(spaced, [batch, height, down, width, across, channels]), [batch, height * down, width * across, channels]);
+    const spaced = reshapeTensor(images, [batch, height, 1, width, 1, channels]);
+    return reshapeTensor(broadcastTo(spaced, [batch, height, down, width, across, channels]), [
+      batch,
+      height * down,
+      width * across,
+      channels,
+    ]);
   });
 }
 
@@ -163,14 +168,14 @@ function interpolated(x: Tensor, axis: number, factor: number): Tensor {
   const offsets = tableOf("upsampleBilinear2d", "a table of weights", factor, (p) => (p + 0.5) / factor - 0.5);
   const inner = x.shape.slice(axis + 1);
   const part = (source: Tensor, weight: (t: number) => number) => {
-    const weights = constant({ data: offsets.map(weight), shape: [factor, ...inner.map(() => 1)] });
-    return multiply(reshape(source, [...x.shape.slice(0, axis + 1), 1, ...inner]), weights);
+    const weights = constantTensor({ data: offsets.map(weight), shape: [factor, ...inner.map(() => 1)] });
+    return multiply(reshapeTensor(source, [...x.shape.slice(0, axis + 1), 1, ...inner]), weights);
   };
   const own = part(x, (t) => 1 - Math.abs(t));
   const previous = part(neighbours(x, axis, -1), (t) => Math.max(-t, 0));
   const next = part(neighbours(x, axis, 1), (t) => Math.max(t, 0));
   const shape: Shape = x.shape.map((dimension, i) => (i === axis ? dimension * factor : dimension));
-  return reshape(add(own, add(previous, next)), shape);
+  return reshapeTensor(add(own, add(previous, next)), shape);
 }
 
 /**
@@ -188,14 +193,14 @@ export function upsampleBilinear2d(x: TensorLike, factor: number | Pair, ...surp
   });
 }
 
-function poolCases(pool: typeof maxPool2d, samples: (shape: Shape) => ReturnType<typeof real>): OpCase[] {
+function poolCases(pool: typeof poolMax2d, samples: (shape: Shape) => ReturnType<typeof real>): OpCase[] {
   const sample = (name: string, shape: Shape, size: number | Pair, options: PoolOptions = {}, large = false): OpCase => ({
     name,
     inputs: [samples(shape)],
     build: (x) => pool(x!, size, options),
     large,
     // Many values come too close to each other for finite differences of a maximum.
-    gradient: !(large && pool === maxPool2d),
+    gradient: !(large && pool === poolMax2d),
   });
   return [
     sample("side by side", [2, 4, 6, 2], 2),
@@ -229,8 +234,8 @@ function upsampleCases(upsample: typeof upsampleNearest2d): OpCase[] {
 }
 
 export const poolingCases: Readonly<Record<string, readonly OpCase[]>> = {
-  max_pool2d: poolCases(maxPool2d, (shape) => distinct(shape)),
-  average_pool2d: poolCases(averagePool2d, (shape) => real(shape)),
+  max_pool2d: poolCases(poolMax2d, (shape) => distinct(shape)),
+  average_pool2d: poolCases(poolAverage2d, (shape) => real(shape)),
   upsample_nearest2d: upsampleCases(upsampleNearest2d),
   upsample_bilinear2d: upsampleCases(upsampleBilinear2d),
 };

@@ -1,7 +1,7 @@
 import { checkOptions } from "./arguments.js";
 import { divide, equal, multiply } from "./binary.js";
 import { toTensor } from "./leaves.js";
-import { broadcastTo, reshape } from "./movement.js";
+import { broadcastTo, reshapeTensor } from "./movement.js";
 import { flatten, forEachIndex, keepingAxes, normalizeAxes, stridesOf, withoutAxes } from "./shape.js";
 import { calledBy, checkFloat, distinct, integers, makeNode, type One, type OpCase, type Rows, real, type SampleInput } from "./table.js";
 import { type Shape, sizeOf, type Tensor, type TensorLike, type TensorType } from "./tensor.js";
@@ -47,7 +47,7 @@ function fold(
 function spread(reduced: Tensor, shape: Shape, axes: readonly number[]): Tensor {
   // Leading axes come back by themselves.
   const leading = axes.every((axis, i) => axis === i);
-  return broadcastTo(leading ? reduced : reshape(reduced, keepingAxes(shape, axes)), shape);
+  return broadcastTo(leading ? reduced : reshapeTensor(reduced, keepingAxes(shape, axes)), shape);
 }
 
 /** The uses that every reduction is tried on. */
@@ -105,7 +105,7 @@ function reduce(name: "sum" | "max", x: TensorLike, options: ReduceOptions): Ten
   checkFloat(name, [tensor]);
   if (axes.length === 0) return tensor;
   const reduced = makeNode(reduceRows[name], [tensor], { axes: Object.freeze(axes) });
-  return options.keepDimensions ? reshape(reduced, keepingAxes(tensor.shape, axes)) : reduced;
+  return options.keepDimensions ? reshapeTensor(reduced, keepingAxes(tensor.shape, axes)) : reduced;
 }
 
 /**

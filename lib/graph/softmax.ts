@@ -5,8 +5,8 @@ import { divide, equal, maximum, multiply, subtract, where } from "./binary.js";
 import { notEqual } from "./compositions.js";
 import { cast, stopGradient } from "./identity.js";
 import { gather, INT32 } from "./indexing.js";
-import { constant, toTensor } from "./leaves.js";
-import { reshape } from "./movement.js";
+import { constantTensor, toTensor } from "./leaves.js";
+import { reshapeTensor } from "./movement.js";
 import { max, sum } from "./reduce.js";
 import { normalizeAxis } from "./shape.js";
 import { calledBy, checkFloat, checkWhole, integers, list, type OpCase, real, showType } from "./table.js";
@@ -66,8 +66,8 @@ export function oneHot(indices: TensorLike, depth: number, ...surplus: unknown[]
     const tensor = toTensor("oneHot", indices);
     checkIndices("oneHot", tensor);
     checkWhole("oneHot", "depth", depth, 1, 2 ** 22); // the table of classes is part of the graph
-    const classes = constant({ data: tableOf("oneHot", "a table of classes", depth, (i) => i), shape: [depth] });
-    return equal(reshape(cast(tensor), [...tensor.shape, 1]), classes);
+    const classes = constantTensor({ data: tableOf("oneHot", "a table of classes", depth, (i) => i), shape: [depth] });
+    return equal(reshapeTensor(cast(tensor), [...tensor.shape, 1]), classes);
   });
 }
 
@@ -111,12 +111,12 @@ export function embedding(table: TensorLike, indices: TensorLike, ...surplus: un
  *
  * @example
  * ```ts
- * const loss = mean(crossEntropy(logits, labels)); // logits [128, 10], labels int32 [128]
+ * const loss = mean(softmaxCrossEntropy(logits, labels)); // logits [128, 10], labels int32 [128]
  * ```
  */
-export function crossEntropy(logits: TensorLike, target: TensorLike): Tensor;
-export function crossEntropy(logits: TensorLike, target: TensorLike, ...surplus: unknown[]): Tensor {
-  return calledBy(crossEntropy, surplus, () => {
+export function softmaxCrossEntropy(logits: TensorLike, target: TensorLike): Tensor;
+export function softmaxCrossEntropy(logits: TensorLike, target: TensorLike, ...surplus: unknown[]): Tensor {
+  return calledBy(softmaxCrossEntropy, surplus, () => {
     const [scores, wanted] = [toTensor("crossEntropy", logits), toTensor("crossEntropy", target)];
     checkTarget(scores, wanted);
     const classes = scores.shape.at(-1)!;
@@ -166,18 +166,18 @@ export const classCases: Readonly<Record<string, readonly OpCase[]>> = {
   softmax: softmaxCases(softmax),
   log_softmax: softmaxCases(logSoftmax),
   cross_entropy: [
-    { name: "classes", inputs: [real([4, 5]), integers([4], 0, 5)], build: (x, y) => crossEntropy(x!, y!) },
-    { name: "unknown classes", inputs: [real([6, 3]), integers([6], -1, 3)], build: (x, y) => crossEntropy(x!, y!) },
-    { name: "one row", inputs: [real([3], 100, 130), integers([], 0, 3)], build: (x, y) => crossEntropy(x!, y!) },
-    { name: "pixels", inputs: [real([2, 2, 2, 3]), integers([2, 2, 2], 0, 3)], build: (x, y) => crossEntropy(x!, y!) },
-    { name: "probabilities", inputs: [real([3, 4]), real([3, 4], 0.1, 1)], build: (x, y) => crossEntropy(x!, y!) },
+    { name: "classes", inputs: [real([4, 5]), integers([4], 0, 5)], build: (x, y) => softmaxCrossEntropy(x!, y!) },
+    { name: "unknown classes", inputs: [real([6, 3]), integers([6], -1, 3)], build: (x, y) => softmaxCrossEntropy(x!, y!) },
+    { name: "one row", inputs: [real([3], 100, 130), integers([], 0, 3)], build: (x, y) => softmaxCrossEntropy(x!, y!) },
+    { name: "pixels", inputs: [real([2, 2, 2, 3]), integers([2, 2, 2], 0, 3)], build: (x, y) => softmaxCrossEntropy(x!, y!) },
+    { name: "probabilities", inputs: [real([3, 4]), real([3, 4], 0.1, 1)], build: (x, y) => softmaxCrossEntropy(x!, y!) },
     {
       name: "impossible class of no probability",
       inputs: [list(-Infinity, 1, 2), list(0, 0.25, 0.75)],
-      build: (x, y) => crossEntropy(x!, y!),
+      build: (x, y) => softmaxCrossEntropy(x!, y!),
       gradient: false,
     },
-    { name: "large", inputs: [real([128, 101]), integers([128], 0, 101)], build: (x, y) => crossEntropy(x!, y!), large: true },
+    { name: "large", inputs: [real([128, 101]), integers([128], 0, 101)], build: (x, y) => softmaxCrossEntropy(x!, y!), large: true },
   ],
   one_hot: [
     { name: "vector", inputs: [integers([6], 0, 4)], build: (i) => oneHot(i!, 4) },

@@ -1,5 +1,5 @@
 import { describe, VaeError } from "../errors.js";
-import { isArray } from "./kinds.js";
+import { isArray, isFunction, isReadable } from "./kinds.js";
 
 /** Element types. Arithmetic is float32; int32 holds indices, uint8 holds raw pixels. */
 export type DType = "float32" | "int32" | "uint8";
@@ -169,6 +169,11 @@ export function checkTable(operation: string, what: string, length: number): voi
 export function topological(outputs: readonly Tensor[], known: Pick<ReadonlySet<Tensor>, "has"> = new Set()): Tensor[] {
   if (!isArray(outputs) || !Array.from(outputs).every(isTensor)) {
     throw new VaeError({ code: "argument", operation: "topological", expected: "an array of tensors", received: describe(outputs) });
+  }
+  const has: unknown = typeof known === "object" && known !== null && isReadable(known) ? known.has : undefined;
+  if (!isFunction(has)) {
+    const expected = "known tensors as a Map or a Set";
+    throw new VaeError({ code: "argument", operation: "topological", expected, received: describe(known) });
   }
   const seen = new Set<Tensor>(outputs);
   // A set iterates over what is added meanwhile: a queue without recursion, so that a long graph cannot overflow the stack.

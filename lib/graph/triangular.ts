@@ -2,7 +2,7 @@
 import { VaeError } from "../errors.js";
 import { checkOptions } from "./arguments.js";
 import { add, multiply } from "./binary.js";
-import { constant, toTensor } from "./leaves.js";
+import { constantTensor, toTensor } from "./leaves.js";
 import { matmul } from "./linear.js";
 import { transpose } from "./movement.js";
 import { sum } from "./reduce.js";
@@ -32,7 +32,7 @@ function lowerMask(n: number, diagonal: number): Tensor {
     const [i, j] = [Math.floor(flat / n), flat % n];
     return i > j ? 1 : i === j ? diagonal : 0;
   });
-  return constant({ data, shape: [n, n] });
+  return constantTensor({ data, shape: [n, n] });
 }
 
 /** The lower triangle of a square matrix, its diagonal halved: Φ of Murray (2016). */
@@ -65,7 +65,7 @@ function definite(x: Tensor): Tensor {
 }
 
 function identity(n: number): Tensor {
-  return constant({ data: Array.from({ length: n * n }, (_, flat) => (flat % (n + 1) === 0 ? 1 : 0)), shape: [n, n] });
+  return constantTensor({ data: Array.from({ length: n * n }, (_, flat) => (flat % (n + 1) === 0 ? 1 : 0)), shape: [n, n] });
 }
 
 /** A matrix whose lower triangle is well-conditioned and whose upper one is noise that must not matter. */

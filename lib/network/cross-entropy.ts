@@ -1,11 +1,11 @@
 // The loss of classifiers.
 import {
   cast,
-  constant,
-  crossEntropy as entropies,
+  constantTensor,
+  softmaxCrossEntropy as entropies,
   equal,
   max,
-  reshape,
+  reshapeTensor,
   softmax,
   subtract,
   type Tensor,
@@ -71,13 +71,13 @@ defineLoss<CrossEntropy>("crossEntropy", {
     const category = fields[field]!;
     return { loss: entropies(logits, category), accuracy: equal(mostProbable(logits), cast(category)) };
   },
-  predictions: (_, logits) => ({ probabilities: softmax(logits), labels: reshape(topK(logits, 1).indices, [logits.shape[0]!]) }),
+  predictions: (_, logits) => ({ probabilities: softmax(logits), labels: reshapeTensor(topK(logits, 1).indices, [logits.shape[0]!]) }),
 });
 
 /** The first category of the greatest output, as a float32; −1 where NaN has no greatest. Cheaper in every step than sorting the outputs. */
 function mostProbable(logits: Tensor): Tensor {
   const count = logits.shape.at(-1)!;
-  const fromLast = constant({ data: Array.from({ length: count }, (_, index) => count - index), shape: [count] });
+  const fromLast = constantTensor({ data: Array.from({ length: count }, (_, index) => count - index), shape: [count] });
   const places = max(where(equal(logits, max(logits, { axes: -1, keepDimensions: true })), fromLast, 0), { axes: -1 });
   return where(places, subtract(count, places), -1);
 }

@@ -1,5 +1,5 @@
 // The loss of regressions.
-import { mean, reshape, type Shape, sizeOf, square, subtract } from "../graph/index.js";
+import { mean, reshapeTensor, type Shape, sizeOf, square, subtract } from "../graph/index.js";
 import { defineLoss, type Loss, losses, readField } from "./losses.js";
 
 /** What a regression predicts. */
@@ -55,8 +55,8 @@ defineLoss<MeanSquaredError>("meanSquaredError", {
   outputShape: ({ shape }) => (shape.length === 0 ? [1] : shape),
   values: ({ field, shape }, output, fields) => {
     const flat = [output.shape[0]!, sizeOf(shape)];
-    const lossPerOutput = square(subtract(reshape(output, flat), reshape(fields[field]!, flat)));
+    const lossPerOutput = square(subtract(reshapeTensor(output, flat), reshapeTensor(fields[field]!, flat)));
     return { loss: mean(lossPerOutput, { axes: [1] }), lossPerOutput };
   },
-  predictions: ({ shape }, output) => ({ values: reshape(output, [output.shape[0]!, sizeOf(shape)]) }),
+  predictions: ({ shape }, output) => ({ values: reshapeTensor(output, [output.shape[0]!, sizeOf(shape)]) }),
 });

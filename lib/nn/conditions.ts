@@ -1,7 +1,7 @@
 // Layers that read a condition, and how conditions are joined to what goes into a network.
 import { VaeError } from "../errors.js";
 import { type Fields, suggestion } from "../graph/arguments.js";
-import { add, broadcastTo, concatenate, matmul, multiply, reshape, type Shape, sizeOf, slice, type Tensor } from "../graph/index.js";
+import { add, broadcastTo, concatenate, matmul, multiply, reshapeTensor, type Shape, sizeOf, slice, type Tensor } from "../graph/index.js";
 import { isArray } from "../graph/kinds.js";
 import { defineLayer, type Layer, type LayerOptions, layers } from "./layer.js";
 import type { ConditionShapes, Conditions } from "./scope.js";
@@ -38,7 +38,7 @@ export function conditionsJoined(x: Tensor, conditions: Conditions): Tensor {
   const places = x.shape.slice(0, -1);
   const parts = Object.values(conditions).map((condition) => {
     const [rows, width] = [condition.shape[0]!, sizeOf(condition.shape.slice(1))];
-    const one = reshape(condition, [rows, ...places.slice(1).map(() => 1), width]);
+    const one = reshapeTensor(condition, [rows, ...places.slice(1).map(() => 1), width]);
     return broadcastTo(one, [...places, width]);
   });
   return parts.length === 0 ? x : concatenate([x, ...parts], x.shape.length - 1);
@@ -86,9 +86,9 @@ defineLayer<OfCondition>("film", {
   apply: ({ condition }, x, { conditions, parameters: { weight, bias } }) => {
     const [rows, channels] = [x.shape[0]!, x.shape.at(-1)!];
     const given = conditions[condition]!;
-    const modulation = add(matmul(reshape(given, [rows, sizeOf(given.shape.slice(1))]), weight!), bias!);
+    const modulation = add(matmul(reshapeTensor(given, [rows, sizeOf(given.shape.slice(1))]), weight!), bias!);
     const part = (start: number): Tensor =>
-      reshape(slice(modulation, [0, start], [rows, start + channels]), [rows, ...x.shape.slice(1, -1).map(() => 1), channels]);
+      reshapeTensor(slice(modulation, [0, start], [rows, start + channels]), [rows, ...x.shape.slice(1, -1).map(() => 1), channels]);
     return add(multiply(x, add(part(0), 1)), part(channels));
   },
 });

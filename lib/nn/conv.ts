@@ -2,14 +2,14 @@ import type { Fields } from "../graph/arguments.js";
 import { checkGroups, convolutionAxes, transposedAxes } from "../graph/convolution-geometry.js";
 import {
   add,
-  conv1d as convolve1d,
-  conv2d as convolve2d,
+  convolve1d,
+  convolve2d,
   type PaddingOption,
   type Shape,
   showShape,
   sizeOf,
-  convTranspose1d as spread1d,
-  convTranspose2d as spread2d,
+  convolveTransposed1d as spread1d,
+  convolveTransposed2d as spread2d,
   type Tensor,
 } from "../graph/index.js";
 import { type Activation, activate, activations } from "./activations.js";

@@ -1,5 +1,5 @@
 import { VaeError } from "../errors.js";
-import { add, matmul, reshape, type Shape, showShape, sizeOf } from "../graph/index.js";
+import { add, matmul, reshapeTensor, type Shape, showShape, sizeOf } from "../graph/index.js";
 import { type Activation, activate, activations } from "./activations.js";
 import { defineLayer, type Layer, type LayerOptions, layers } from "./layer.js";
 import { type Initializer, initializers } from "./parameters.js";
@@ -58,7 +58,7 @@ defineLayer<Dense>("dense", {
     };
   },
   apply: ({ activation }, x, { parameters: { weight, bias } }) => {
-    const rows = x.shape.length === 2 ? x : reshape(x, [x.shape[0]!, sizeOf(x.shape.slice(1))]);
+    const rows = x.shape.length === 2 ? x : reshapeTensor(x, [x.shape[0]!, sizeOf(x.shape.slice(1))]);
     const product = matmul(rows, weight!);
     return activate(activation, bias === undefined ? product : add(product, bias));
   },

@@ -1,6 +1,6 @@
 import { VaeError } from "../errors.js";
 import { type Fields, noMore } from "../graph/arguments.js";
-import { reshape, type Shape, showShape, sizeOf, type Tensor } from "../graph/index.js";
+import { reshapeTensor, type Shape, showShape, sizeOf, type Tensor } from "../graph/index.js";
 import type { ConditionShapes, Declared, Scope } from "./scope.js";
 import { type Behaviour, type Branded, Registry } from "./tagged.js";
 
@@ -87,7 +87,7 @@ export function flatten(options: LayerOptions = {}, ...surplus: never[]): Layer 
 defineLayer<Flatten>("flatten", {
   parse: () => ({ kind: "flatten" }),
   outputShape: (_, input) => [sizeOf(input)],
-  apply: (_, x) => reshape(x, [x.shape[0]!, sizeOf(x.shape.slice(1))]),
+  apply: (_, x) => reshapeTensor(x, [x.shape[0]!, sizeOf(x.shape.slice(1))]),
 });
 
 interface Reshape extends Layer {
@@ -111,5 +111,5 @@ defineLayer<Reshape>("reshape", {
       received: `${showShape(input)}, ${sizeOf(input)} elements`,
     });
   },
-  apply: ({ shape }, x) => reshape(x, [x.shape[0]!, ...shape]),
+  apply: ({ shape }, x) => reshapeTensor(x, [x.shape[0]!, ...shape]),
 });

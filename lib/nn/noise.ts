@@ -1,7 +1,7 @@
 // Which noise each part of a model draws. A draw is a function of (seed, step, stream, element), so no two draws of a step may
 // share a stream: streams follow from names, and what users number themselves cannot reach them.
 
-import { broadcastTo, constant, multiply, type Shape, type Tensor } from "../graph/index.js";
+import { broadcastTo, constantTensor, multiply, type Shape, type Tensor } from "../graph/index.js";
 import { drawNormal, drawUniform, FIRST_RESERVED_STREAM } from "../graph/random.js";
 import type { NoiseSource } from "./scope.js";
 
@@ -105,11 +105,11 @@ export class NoNoise implements NoiseSource {
   }
 
   normal(shape: Shape): Tensor {
-    return broadcastTo(constant(0), shape);
+    return broadcastTo(constantTensor(0), shape);
   }
 
   uniform(shape: Shape): Tensor {
-    return broadcastTo(constant(0.5), shape);
+    return broadcastTo(constantTensor(0.5), shape);
   }
 }
 

@@ -7,7 +7,7 @@ import {
   mean,
   multiply,
   reciprocal,
-  reshape,
+  reshapeTensor,
   type Shape,
   showShape,
   sizeOf,
@@ -151,7 +151,7 @@ defineLayer<BatchNorm>("batchNorm", {
     }
     const { normalized, average, variance } = standardized(x, axesFrom(0, x.shape.length - 1), epsilon);
     const moved = (statistic: Tensor, batch: Tensor, factor: number): void => {
-      update(statistic, (current) => add(multiply(momentum, current), multiply((1 - momentum) * factor, reshape(batch, [channels]))));
+      update(statistic, (current) => add(multiply(momentum, current), multiply((1 - momentum) * factor, reshapeTensor(batch, [channels]))));
     };
     moved(runningMean!, average, 1);
     moved(runningVariance!, variance, count / (count - 1));
@@ -199,8 +199,8 @@ defineLayer<GroupNorm>("groupNorm", {
   declare: declareAffine,
   apply: (layer, x, { parameters }) => {
     const channels = x.shape.at(-1)!;
-    const split = reshape(x, [x.shape[0]!, sizeOf(x.shape.slice(1, -1)), layer.groups, channels / layer.groups]);
-    return finished(layer, reshape(standardized(split, [1, 3], layer.epsilon).normalized, x.shape), parameters);
+    const split = reshapeTensor(x, [x.shape[0]!, sizeOf(x.shape.slice(1, -1)), layer.groups, channels / layer.groups]);
+    return finished(layer, reshapeTensor(standardized(split, [1, 3], layer.epsilon).normalized, x.shape), parameters);
   },
 });
 

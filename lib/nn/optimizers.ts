@@ -3,7 +3,7 @@ import { describe, VaeError } from "../errors.js";
 import { Fields, noMore } from "../graph/arguments.js";
 import {
   add,
-  constant,
+  constantTensor,
   divide,
   expm1,
   isTensor,
@@ -212,7 +212,7 @@ function parseClipNorm(options: Fields): { clipNorm?: number } {
 
 /** 1 − β^t, by expm1: computed as written, float32 would lose half of its digits at small t (1 − 0.999 = 0.001). */
 function biasCorrection(beta: number, t: Tensor): Tensor {
-  return beta === 0 ? constant(1) : negate(expm1(multiply(t, Math.log(beta))));
+  return beta === 0 ? constantTensor(1) : negate(expm1(multiply(t, Math.log(beta))));
 }
 
 const adamBehaviour: Omit<OptimizerBehaviour<Adam>, "parse"> = {

@@ -1,6 +1,6 @@
 import { describe, VaeError } from "../errors.js";
 import { Fields, isRecord } from "../graph/arguments.js";
-import { broadcastTo, constant, multiply, type Shape, subtract, type Tensor } from "../graph/index.js";
+import { broadcastTo, constantTensor, multiply, type Shape, subtract, type Tensor } from "../graph/index.js";
 import { letGo } from "../graph/kinds.js";
 import { checkShape } from "../graph/tensor.js";
 import type { NoiseSource } from "./scope.js";
@@ -125,8 +125,8 @@ export function initialValue({ shape, initializer, fanIn = 1, fanOut = 1 }: Para
     case "fanInUniform":
       return flat(1 / (3 * fanIn));
     case "zeros":
-      return broadcastTo(constant(0), shape);
+      return broadcastTo(constantTensor(0), shape);
     case "ones":
-      return broadcastTo(constant(1), shape);
+      return broadcastTo(constantTensor(1), shape);
   }
 }

@@ -1,7 +1,7 @@
 import { VaeError } from "../errors.js";
 import {
-  averagePool2d as average,
-  maxPool2d as maximum,
+  poolAverage2d as average,
+  poolMax2d as maximum,
   mean,
   type PaddingOption,
   showShape,

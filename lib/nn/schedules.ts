@@ -4,7 +4,7 @@ import { describe, VaeError } from "../errors.js";
 import { type Fields, isRecord, type NumberBounds, noMore } from "../graph/arguments.js";
 import {
   add,
-  constant as constantTensor,
+  constantTensor,
   cos,
   divide,
   exp,

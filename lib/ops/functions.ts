@@ -18,18 +18,18 @@ export type Graph = typeof graph;
 const computing = {
   absolute: graph.absolute,
   add: graph.add,
-  averagePool2d: graph.averagePool2d,
+  averagePool2d: graph.poolAverage2d,
   cast: graph.cast,
   cholesky: graph.cholesky,
   clamp: graph.clamp,
-  conv1d: graph.conv1d,
-  conv2d: graph.conv2d,
+  conv1d: graph.convolve1d,
+  conv2d: graph.convolve2d,
   conv2dInputGradient: graph.conv2dInputGradient,
   conv2dWeightGradient: graph.conv2dWeightGradient,
-  convTranspose1d: graph.convTranspose1d,
-  convTranspose2d: graph.convTranspose2d,
+  convTranspose1d: graph.convolveTransposed1d,
+  convTranspose2d: graph.convolveTransposed2d,
   cos: graph.cos,
-  crossEntropy: graph.crossEntropy,
+  crossEntropy: graph.softmaxCrossEntropy,
   cumulativeSum: graph.cumulativeSum,
   divide: graph.divide,
   equal: graph.equal,
@@ -49,7 +49,7 @@ const computing = {
   logsumexp: graph.logsumexp,
   matmul: graph.matmul,
   max: graph.max,
-  maxPool2d: graph.maxPool2d,
+  maxPool2d: graph.poolMax2d,
   maximum: graph.maximum,
   mean: graph.mean,
   minimum: graph.minimum,
@@ -75,7 +75,7 @@ const computing = {
   triangularSolve: graph.triangularSolve,
   upsampleBilinear2d: graph.upsampleBilinear2d,
   where: graph.where,
-} satisfies Partial<Graph>;
+} satisfies Readonly<Record<string, (...inputs: never[]) => unknown>>;
 
 /** Functions that move elements of any type; the result has the type of the first argument. */
 const moving = {
@@ -83,15 +83,15 @@ const moving = {
   concatenate: graph.concatenate,
   embedding: graph.embedding,
   gather: graph.gather,
-  reshape: graph.reshape,
+  reshape: graph.reshapeTensor,
   slice: graph.slice,
   transpose: graph.transpose,
   unfold: graph.unfold,
   upsampleNearest2d: graph.upsampleNearest2d,
-} satisfies Partial<Graph>;
+} satisfies Readonly<Record<string, (...inputs: never[]) => unknown>>;
 
 /** Functions whose result has two parts. */
-const sorting = { sort: graph.sort, topK: graph.topK } satisfies Partial<Graph>;
+const sorting = { sort: graph.sort, topK: graph.topK } satisfies Readonly<Record<string, (...inputs: never[]) => unknown>>;
 
 /** What `sort` and `topK` give, in the order of the sorted axis. */
 export interface SortedArrays {
@@ -154,9 +154,9 @@ export interface DrawingFunctions {
  * The graph's functions, on arrays. They look at the values of indices before anything runs: rows of a table (`gather`,
  * `embedding`, `scatterAdd`) must be there, and classes (`crossEntropy`) must be, or be -1 for "unknown", which costs nothing.
  */
-export type GraphFunctions = { readonly [Name in keyof typeof computing]: Computing<Graph[Name]> } & {
-  readonly [Name in keyof typeof moving]: Moving<Graph[Name]>;
-} & { readonly [Name in keyof typeof sorting]: Sorting<Graph[Name]> } & DrawingFunctions;
+export type GraphFunctions = { readonly [Name in keyof typeof computing]: Computing<(typeof computing)[Name]> } & {
+  readonly [Name in keyof typeof moving]: Moving<(typeof moving)[Name]>;
+} & { readonly [Name in keyof typeof sorting]: Sorting<(typeof sorting)[Name]> } & DrawingFunctions;
 
 type GraphFunction = (...inputs: never[]) => Tensor;
 type SortFunction = (...inputs: never[]) => graph.Sorted;

@@ -1,6 +1,6 @@
 // What a trained model is asked, as programs: graphs by name that rows go through in batches of a fixed size.
 import { Fields, signalOption } from "../graph/arguments.js";
-import { type DType, input, reshape, type Shape, type Tensor } from "../graph/index.js";
+import { type DType, input, reshapeTensor, type Shape, type Tensor } from "../graph/index.js";
 import { Noise, type NoiseSource, Pass, type Scope } from "../nn/index.js";
 import { dtypeOf } from "../runtime/feed.js";
 import type { HostArray } from "../runtime/native.js";
@@ -60,7 +60,7 @@ export function programGraph(
   const inputs = Object.entries(program.inputs).map(([name, shape]) => {
     const flat = shape.length === 0 ? [] : [shape.reduce((size, dimension) => size * dimension, 1)];
     const fed = input(name, [rows, ...flat], dtypes[name] ?? "float32");
-    return [name, shape.length <= 1 ? fed : reshape(fed, [rows, ...shape])] as const;
+    return [name, shape.length <= 1 ? fed : reshapeTensor(fed, [rows, ...shape])] as const;
   });
   const scalars = (program.scalars ?? []).map((name) => [name, input(name, [])] as const);
   const given = Object.fromEntries([...inputs, ...scalars]);

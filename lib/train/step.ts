@@ -1,7 +1,7 @@
 // The graph of a training step: gather a batch, forward, backward, update; one row of terms.
 import { VaeError } from "../errors.js";
 import { suggestion } from "../graph/arguments.js";
-import { type DType, gather, grad, reshape, sizeOf, state, step, subtract, type Tensor } from "../graph/index.js";
+import { type DType, gather, grad, reshapeTensor, sizeOf, state, step, subtract, type Tensor } from "../graph/index.js";
 import { isArray } from "../graph/kinds.js";
 import { drawIndices } from "../graph/random.js";
 import {
@@ -121,7 +121,7 @@ function batchTerms(trainable: Trainable, { rows, dtypes, batchSize, shuffle }: 
   const fields = Object.entries(trainable.fields).map(([name, { shape }]) => {
     const size = shape.length === 0 ? [] : [sizeOf(shape)];
     const stored = gather(state(rowsState(name), [rows, ...size], dtypes[name]!), indices);
-    return [name, shape.length <= 1 ? stored : reshape(stored, [batchSize, ...shape])] as const;
+    return [name, shape.length <= 1 ? stored : reshapeTensor(stored, [batchSize, ...shape])] as const;
   });
   const pass = new Pass("training", new Noise("training"));
   const terms = trainable.terms(Object.fromEntries(fields) as Batch, pass.scope(trainable.place));

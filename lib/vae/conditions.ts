@@ -1,7 +1,7 @@
 // What a model is told beside what it explains: categories and numbers, by the names of their fields.
 import { describe, VaeError } from "../errors.js";
 import { isRecord } from "../graph/arguments.js";
-import { cast, type DType, oneHot, reshape, type Shape, sizeOf, type Tensor } from "../graph/index.js";
+import { cast, type DType, oneHot, reshapeTensor, type Shape, sizeOf, type Tensor } from "../graph/index.js";
 import { type Behaviour, type Branded, type Fields, Registry } from "../nn/index.js";
 import { readCategories } from "../train/categories.js";
 
@@ -99,7 +99,7 @@ conditionKinds.define("real", {
   shape: (condition) => [sizeOf((condition as Real).shape)],
   encode: (condition, field) => {
     const values = field.dtype === "float32" ? field : cast(field);
-    return reshape(values, [field.shape[0]!, sizeOf((condition as Real).shape)]);
+    return reshapeTensor(values, [field.shape[0]!, sizeOf((condition as Real).shape)]);
   },
 });
 

@@ -9,7 +9,7 @@ import {
   type Role,
 } from "../distributions/index.js";
 import { describe, VaeError } from "../errors.js";
-import { reshape, type Shape, sizeOf, type Tensor } from "../graph/index.js";
+import { reshapeTensor, type Shape, sizeOf, type Tensor } from "../graph/index.js";
 import {
   type ConditionShapes,
   type Conditions,
@@ -91,10 +91,13 @@ function entranceOf(wiring: Flat, place: "encoder" | "decoder", input: Shape): E
 }
 
 function enter({ shape, joined }: Entrance, x: Tensor, conditions: Conditions): Tensor {
-  if (joined.length === 0) return reshape(x, [x.shape[0]!, ...shape]);
+  if (joined.length === 0) return reshapeTensor(x, [x.shape[0]!, ...shape]);
   const width = joined.reduce((total, name) => total + sizeOf(conditions[name]!.shape.slice(1)), 0);
   const unjoined = [...shape.slice(0, -1), shape.at(-1)! - width];
-  return conditionsJoined(reshape(x, [x.shape[0]!, ...unjoined]), Object.fromEntries(joined.map((name) => [name, conditions[name]!])));
+  return conditionsJoined(
+    reshapeTensor(x, [x.shape[0]!, ...unjoined]),
+    Object.fromEntries(joined.map((name) => [name, conditions[name]!])),
+  );
 }
 
 function parts(wiring: Flat): Readonly<Record<"posterior" | "prior" | "likelihood", FamilyOf>> {

@@ -137,7 +137,7 @@ export function termsOf(part: string, value: unknown): { readonly loss: Tensor }
   for (const [name, term] of Object.entries(terms)) {
     const expected = `a scalar float32 tensor as "${name}"`;
     if (!isTensor(term))
-      throw wrongResult(asked, "argument", expected, term, typeof term === "number" ? `constant(${term}) makes one` : undefined);
+      throw wrongResult(asked, "argument", expected, term, typeof term === "number" ? `constantTensor(${term}) makes one` : undefined);
     if (term.dtype !== "float32") throw wrongResult(asked, "dtype", expected, term, "cast(x) makes float32");
     if (term.shape.length > 0) throw wrongResult(asked, "shape", expected, term, "take the mean over the batch: mean(x)");
   }

@@ -1,6 +1,6 @@
 // Rows as they are stored to rows as the model sees them.
 import { likelihoods, tensorOf } from "../distributions/index.js";
-import { cast, multiply, reshape, sizeOf, type Tensor } from "../graph/index.js";
+import { cast, multiply, reshapeTensor, sizeOf, type Tensor } from "../graph/index.js";
 import type { NoiseSource, Scope } from "../nn/index.js";
 import type { Architecture } from "./architecture.js";
 import { conditionKinds } from "./conditions.js";
@@ -35,7 +35,7 @@ export function prepared(architecture: Architecture, stored: Batch, scope: Scope
 function observed(architecture: Architecture, name: string, stored: Tensor, scope: Scope, noise: NoiseSource | undefined): Tensor {
   const { likelihoods: all, fields, config } = architecture;
   const size = sizeOf(fields[name]!.shape);
-  const rows = stored.shape.length === 2 && stored.shape[1] === size ? stored : reshape(stored, [stored.shape[0]!, size]);
+  const rows = stored.shape.length === 2 && stored.shape[1] === size ? stored : reshapeTensor(stored, [stored.shape[0]!, size]);
   if (rows.dtype === "int32") return rows; // tokens and categories: numbers that stand for something
   const own = rows.dtype === "uint8" ? multiply(cast(rows), 1 / 255) : rows;
   const { prepare } = config;

@@ -1,7 +1,7 @@
 // What a trained model is asked, as programs over rows.
 import type { Distribution } from "../distributions/index.js";
 import { VaeError } from "../errors.js";
-import { concatenate, input, reshape, type Shape, sizeOf, slice, type Tensor } from "../graph/index.js";
+import { concatenate, input, reshapeTensor, type Shape, sizeOf, slice, type Tensor } from "../graph/index.js";
 import { type NoiseSource, NoNoise, Pass, RowNoise, ScaledNoise, type Scope } from "../nn/index.js";
 import type { Program } from "../train/program.js";
 import type { Architecture } from "./architecture.js";
@@ -205,5 +205,5 @@ export function importanceProgram(architecture: Architecture, samples: number): 
 }
 
 function rowsOf(x: Tensor): Tensor {
-  return reshape(x, [x.shape[0]!, sizeOf(x.shape.slice(1))]);
+  return reshapeTensor(x, [x.shape[0]!, sizeOf(x.shape.slice(1))]);
 }

@@ -4,7 +4,7 @@
 import { type Distribution, type Draw, divergenceOf, type KlEstimate } from "../distributions/index.js";
 import { describe, VaeError } from "../errors.js";
 import { Fields, isRecord, noMore } from "../graph/arguments.js";
-import { add, broadcastTo, concatenate, isTensor, reshape, type Shape, subtract, sum, type Tensor } from "../graph/index.js";
+import { add, broadcastTo, concatenate, isTensor, reshapeTensor, type Shape, subtract, sum, type Tensor } from "../graph/index.js";
 import { isFunction, isReadable, propertiesOf } from "../graph/kinds.js";
 
 /** One latent of every row: the distribution it is drawn from, its prior, and a draw `[rows, size]`. */
@@ -107,7 +107,7 @@ export function importanceLogWeights(trace: Trace, samples: number, ...surplus: 
     const received = `${weights.shape[0]} rows`;
     throw new VaeError({ code: "shape", operation, expected: `a trace of ${samples} draws for each row`, received });
   }
-  return reshape(weights, [weights.shape[0]! / samples, samples]);
+  return reshapeTensor(weights, [weights.shape[0]! / samples, samples]);
 }
 
 /** Every row `times` times in a row: `[rows, …]` to `[rows · times, …]`. */
@@ -120,5 +120,5 @@ export function repeatRows(x: Tensor, times: number, ...surplus: never[]): Tenso
   new Fields(operation, { times }).number("times", { minimum: 1, integer: true });
   if (times === 1) return x;
   const [rows, ...rest] = x.shape as [number, ...Shape];
-  return reshape(broadcastTo(reshape(x, [rows, 1, ...rest]), [rows, times, ...rest]), [rows * times, ...rest]);
+  return reshapeTensor(broadcastTo(reshapeTensor(x, [rows, 1, ...rest]), [rows, times, ...rest]), [rows * times, ...rest]);
 }

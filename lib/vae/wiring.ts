@@ -14,7 +14,7 @@ import {
 } from "../distributions/index.js";
 import { describe, VaeError } from "../errors.js";
 import { isRecord, noMore } from "../graph/arguments.js";
-import { isTensor, reshape, type Shape, showShape, sizeOf, type Tensor } from "../graph/index.js";
+import { isTensor, reshapeTensor, type Shape, showShape, sizeOf, type Tensor } from "../graph/index.js";
 import { isReadable, letGo, propertiesOf } from "../graph/kinds.js";
 import { shapeInstead } from "../graph/tensor.js";
 import { type Behaviour, type Branded, type Declared, Fields, Registry, type Scope, type Tagged } from "../nn/index.js";
@@ -93,7 +93,7 @@ export function familyOf<R extends Role>(role: R, given: string | Branded<NoInfe
     declare: (event) => behaviour.declare?.(value, event) ?? {},
     distribution: (head, context) => {
       const { rows, event } = context;
-      const flat = head === undefined ? undefined : reshape(head, [rows, sizeOf(head.shape.slice(1))]);
+      const flat = head === undefined ? undefined : reshapeTensor(head, [rows, sizeOf(head.shape.slice(1))]);
       return distributionOf(role, value.kind, behaviour.distribution(value, flat, context), rows, sizeOf(event));
     },
   };

@@ -40,7 +40,7 @@ const compositions: readonly ((random: Random, a: graph.Tensor, b: graph.Tensor)
       a.shape.map(() => 0),
       a.shape.map((extent) => from(1, extent)),
     ),
-  ({ uniform }, a) => graph.reshape(a, uniform() < 0.5 ? [-1] : [...a.shape, 1]),
+  ({ uniform }, a) => graph.reshapeTensor(a, uniform() < 0.5 ? [-1] : [...a.shape, 1]),
   ({ from }, a) => graph.concatenate([a, a], from(0, a.shape.length - 1)),
   ({ from, uniform }, a) =>
     graph.pad(

@@ -4,7 +4,7 @@ import { assignOffsets } from "../../lib/compile/memory.js";
 import { printPlan } from "../../lib/compile/print.js";
 import { reshapeView, sliceView, transposeView } from "../../lib/compile/view.js";
 import { VaeError } from "../../lib/errors.js";
-import { add, input, matmul, multiply, normal, reshape, slice, state, step, sum, transpose } from "../../lib/graph/index.js";
+import { add, input, matmul, multiply, normal, reshapeTensor, slice, state, step, sum, transpose } from "../../lib/graph/index.js";
 import { interpret } from "../support/interpret.js";
 
 /** Runs one step of a graph over the given states and returns them as they are afterwards. */
@@ -151,7 +151,7 @@ describe("fusion", () => {
 
   it("looks through reshapes", () => {
     const x = input("x", [4, 6]);
-    const y = reshape(multiply(x, 2), [4, 3, 2]);
+    const y = reshapeTensor(multiply(x, 2), [4, 3, 2]);
     const plan = compile({ outputs: { y: add(y, state("c", [4, 3, 2])) } });
     expect(plan.steps).toHaveLength(1);
   });

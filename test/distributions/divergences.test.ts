@@ -5,13 +5,13 @@ import {
   absolute,
   add,
   broadcastTo,
-  constant,
+  constantTensor,
   divide,
   exp,
   log,
   mean,
   multiply,
-  reshape,
+  reshapeTensor,
   sign,
   square,
   subtract,
@@ -61,7 +61,7 @@ describe("divergences", () => {
 
   it("from the standard normal is the integral, and that from a Gaussian of mean 0 and variance 1", () => {
     const prior = made("prior", "standardNormal", undefined, shape);
-    const unit = gaussianDistribution(tensor(Array(12).fill(0), shape), constant(0));
+    const unit = gaussianDistribution(tensor(Array(12).fill(0), shape), constantTensor(0));
     const values = valuesOf(divergenceOf(q, prior, drawn));
     expect(values).toEqual(
       close(
@@ -99,7 +99,7 @@ describe("divergences", () => {
     const summed: Distribution = {
       ...p,
       family: "families.summed",
-      logDensity: (z) => reshape(sum(p.logDensity(z), { axes: [1] }), [ROWS, 1]),
+      logDensity: (z) => reshapeTensor(sum(p.logDensity(z), { axes: [1] }), [ROWS, 1]),
     };
     const contributions = divergenceOf(q, summed, drawn);
     expect(contributions.shape).toEqual([ROWS, 1]);
@@ -143,7 +143,7 @@ definePosterior("families.laplace", {
   parse: () => ({ kind: "families.laplace" }),
   headShape: (_, event) => [2, ...event],
   distribution: (_, given, { event: [size], rows }) => {
-    const pairs = reshape(given!, [rows, 2, size!]);
+    const pairs = reshapeTensor(given!, [rows, 2, size!]);
     const part = (which: 0 | 1): Tensor => sum(multiply(pairs, tensor(which === 0 ? [1, 0] : [0, 1], [2, 1])), { axes: [1] });
     return laplace("families.laplace", part(0), exp(part(1)));
   },
@@ -151,13 +151,17 @@ definePosterior("families.laplace", {
 definePrior("families.unit", {
   parse: () => ({ kind: "families.unit" }),
   distribution: (_, __, { event: [size], rows }) =>
-    laplace("families.unit", broadcastTo(constant(0), [rows, size!]), broadcastTo(constant(1), [rows, size!])),
+    laplace("families.unit", broadcastTo(constantTensor(0), [rows, size!]), broadcastTo(constantTensor(1), [rows, size!])),
 });
 definePrior("families.learned", {
   parse: () => ({ kind: "families.learned" }),
   declare: (_, event) => ({ parameters: { logSpread: { shape: event, initializer: "zeros" } } }),
   distribution: (_, __, { event: [size], rows, scope }) =>
-    laplace("families.learned", broadcastTo(constant(0), [rows, size!]), exp(broadcastTo(scope.parameters.logSpread!, [rows, size!]))),
+    laplace(
+      "families.learned",
+      broadcastTo(constantTensor(0), [rows, size!]),
+      exp(broadcastTo(scope.parameters.logSpread!, [rows, size!])),
+    ),
 });
 
 describe("families of a user", () => {

@@ -7,7 +7,7 @@ import {
   gaussianDistribution,
   type Role,
 } from "../../lib/distributions/index.js";
-import { broadcastTo, constant, input, reshape, sum, type Tensor } from "../../lib/graph/index.js";
+import { broadcastTo, constantTensor, input, reshapeTensor, sum, type Tensor } from "../../lib/graph/index.js";
 import { defineDivergence, defineLikelihood, definePosterior, definePrior, VaeError, type VaeOptions, vae } from "../../lib/index.js";
 import { Noise, Pass } from "../../lib/nn/index.js";
 import { architectureOf } from "../../lib/vae/architecture.js";
@@ -16,7 +16,8 @@ import { tensor } from "../support/distributions.js";
 import { numbers } from "../support/feeds.js";
 
 describe("what families of a user get wrong is told with their names", () => {
-  const right = (given: Tensor, size: number): Distribution => gaussianDistribution(reshape(given, [given.shape[0]!, size]), constant(0));
+  const right = (given: Tensor, size: number): Distribution =>
+    gaussianDistribution(reshapeTensor(given, [given.shape[0]!, size]), constantTensor(0));
   let count = 0;
   /** The terms of a model one of whose families is right but for this. */
   const build =
@@ -27,7 +28,8 @@ describe("what families of a user get wrong is told with their names", () => {
       define(kind, {
         parse: () => ({ kind }),
         ...(role === "prior" ? {} : { headShape: (_, event) => event }),
-        distribution: (_, given, { event, rows }: FamilyContext) => right(given ?? broadcastTo(constant(0), [rows, event[0]!]), event[0]!),
+        distribution: (_, given, { event, rows }: FamilyContext) =>
+          right(given ?? broadcastTo(constantTensor(0), [rows, event[0]!]), event[0]!),
         ...behaviour,
       });
       const options = { input: [3], latent: 2, encoder: [], decoder: [], likelihood: "bernoulli", ...change, [role]: kind };
@@ -36,7 +38,7 @@ describe("what families of a user get wrong is told with their names", () => {
     };
   const giving = (part: object): Partial<FamilyBehaviour> => ({
     distribution: (_, given, { event, rows }) =>
-      ({ ...right(given ?? broadcastTo(constant(0), [rows, event[0]!]), event[0]!), ...part }) as Distribution,
+      ({ ...right(given ?? broadcastTo(constantTensor(0), [rows, event[0]!]), event[0]!), ...part }) as Distribution,
   });
   const draws = (part: object): Partial<FamilyBehaviour> =>
     giving({ draw: () => ({ value: tensor([1, 2, 3, 4], [2, 2]), logDensity: tensor([1, 2], [2, 1]), ...part }) });
@@ -69,7 +71,7 @@ describe("what families of a user get wrong is told with their names", () => {
     ["one without a family", build("likelihood", giving({ family: undefined })), "argument", /^likelihood families.*an object of family/],
     [
       "a mean of another shape",
-      build("posterior", giving({ mean: constant(0) })),
+      build("posterior", giving({ mean: constantTensor(0) })),
       "shape",
       /expected distribution\(\)\.mean to give a float32 tensor \[2, 2\]; received a float32 tensor \[\]/,
     ],

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { describe as picture } from "../../lib/errors.js";
 import { checkAttached, checkOptions, Fields, suggestion } from "../../lib/graph/arguments.js";
 import * as graph from "../../lib/graph/index.js";
-import { constant, input } from "../../lib/graph/index.js";
+import { constantTensor, input } from "../../lib/graph/index.js";
 import { failure } from "../support/failure.js";
 
 const x = input("x", [4, 6]);
@@ -26,19 +26,19 @@ describe("a misspelt option of a graph function is refused, with the right one",
     ["topK", "axes", "axis", () => graph.topK(x, 2, wrong({ axes: 0 }))],
     ["cumulativeSum", "reversed", "reverse", () => graph.cumulativeSum(x, 0, wrong({ reversed: true }))],
     ["triangularSolve", "transposed", "transpose", () => graph.triangularSolve(square, square, wrong({ transposed: true }))],
-    ["conv2d", "strides", "stride", () => graph.conv2d(images, kernel, wrong({ strides: 2 }))],
+    ["conv2d", "strides", "stride", () => graph.convolve2d(images, kernel, wrong({ strides: 2 }))],
     ["conv2dInputGradient", "inputsize", "inputSize", () => graph.conv2dInputGradient(images, kernel, wrong({ inputsize: [5, 5] }))],
     ["conv2dWeightGradient", "group", "groups", () => graph.conv2dWeightGradient(images, images, wrong({ kernelSize: [3, 3], group: 1 }))],
-    ["convTranspose2d", "outputsize", "outputSize", () => graph.convTranspose2d(images, kernel, wrong({ outputsize: 5 }))],
-    ["conv1d", "paddings", "padding", () => graph.conv1d(square, square, wrong({ paddings: 1 }))],
-    ["convTranspose1d", "dilations", "dilation", () => graph.convTranspose1d(square, square, wrong({ dilations: 1 }))],
-    ["maxPool2d", "strides", "stride", () => graph.maxPool2d(images, 2, wrong({ strides: 1 }))],
-    ["averagePool2d", "paddings", "padding", () => graph.averagePool2d(images, 2, wrong({ paddings: 1 }))],
+    ["convTranspose2d", "outputsize", "outputSize", () => graph.convolveTransposed2d(images, kernel, wrong({ outputsize: 5 }))],
+    ["conv1d", "paddings", "padding", () => graph.convolve1d(square, square, wrong({ paddings: 1 }))],
+    ["convTranspose1d", "dilations", "dilation", () => graph.convolveTransposed1d(square, square, wrong({ dilations: 1 }))],
+    ["maxPool2d", "strides", "stride", () => graph.poolMax2d(images, 2, wrong({ strides: 1 }))],
+    ["averagePool2d", "paddings", "padding", () => graph.poolAverage2d(images, 2, wrong({ paddings: 1 }))],
     ["unfold", "kernelsize", "kernelSize", () => graph.unfold(images, wrong({ kernelsize: [3, 3] }))],
     ["fold", "inputsize", "inputSize", () => graph.fold(windows, wrong({ inputsize: [5, 5] }))],
     ["shuffledIndices", "shufle", "shuffle", () => graph.shuffledIndices(wrong({ rows: 4, batch: 2, stream: 0, shufle: true }))],
-    ["constant", "shap", "shape", () => graph.constant(wrong({ data: [1, 2], shap: [2] }))],
-    ["evaluate", "sed", "seed", () => graph.evaluate([constant(1)], new Map(), wrong({ sed: 1 }))],
+    ["constant", "shap", "shape", () => graph.constantTensor(wrong({ data: [1, 2], shap: [2] }))],
+    ["evaluate", "sed", "seed", () => graph.evaluate([constantTensor(1)], new Map(), wrong({ sed: 1 }))],
   ];
 
   test.each(calls)("%s", (operation, misspelt, known, call) => {
@@ -68,23 +68,27 @@ describe("settings that no kernel could run with are refused where they are give
   test.each<[string, () => unknown, RegExp]>([
     [
       "a far dilation",
-      () => graph.conv2d(images, kernel, { dilation: 1e9 }),
+      () => graph.convolve2d(images, kernel, { dilation: 1e9 }),
       /^conv2d: an image with its padding has 2000000005×2000000005/,
     ],
-    ["much padding", () => graph.conv2d(images, kernel, { padding: 1e6 }), /^conv2d: an image with its padding .*more than 2\^34 values/],
+    [
+      "much padding",
+      () => graph.convolve2d(images, kernel, { padding: 1e6 }),
+      /^conv2d: an image with its padding .*more than 2\^34 values/,
+    ],
     [
       "more than 32 bits",
-      () => graph.conv2d(images, kernel, { stride: 2 ** 31 }),
+      () => graph.convolve2d(images, kernel, { stride: 2 ** 31 }),
       /^conv2d: .*stride.*at most 2147483647; received 2147483648/,
     ],
     [
       "a stride of many phases",
-      () => graph.conv2d(input("large", [1, 300, 300, 1]), kernel, { stride: 300 }),
+      () => graph.convolve2d(input("large", [1, 300, 300, 1]), kernel, { stride: 300 }),
       /^conv2d: a stride of 300×300 has more than 2\^16 places/,
     ],
     [
       "a kernel of many taps",
-      () => graph.conv2d(input("large", [1, 2000, 2000, 1]), input("taps", [2000, 2000, 1, 1])),
+      () => graph.convolve2d(input("large", [1, 2000, 2000, 1]), input("taps", [2000, 2000, 1, 1])),
       /^conv2d: a kernel of 2000×2000 has more than 2\^20 taps/,
     ],
     ["a padded tensor", () => graph.pad(x, [[0, 2 ** 40]].concat([[0, 0]]) as never), /^pad: expected a shape of at most 2\^40 elements/],
@@ -100,8 +104,8 @@ describe("settings that no kernel could run with are refused where they are give
   });
 
   test("windows that lie side by side have no tables", () => {
-    expect(graph.maxPool2d(input("large", [1, 1200, 1200, 1]), 1200).shape).toEqual([1, 1, 1, 1]);
-    expect(failure(() => graph.maxPool2d(input("large", [1, 1200, 1200, 1]), 1100, { stride: 1 })).message).toMatch(/2\^20 taps/);
+    expect(graph.poolMax2d(input("large", [1, 1200, 1200, 1]), 1200).shape).toEqual([1, 1, 1, 1]);
+    expect(failure(() => graph.poolMax2d(input("large", [1, 1200, 1200, 1]), 1100, { stride: 1 })).message).toMatch(/2\^20 taps/);
   });
 });
 

@@ -3,8 +3,7 @@ import { describe, expect, test } from "vitest";
 import { VaeError } from "../../lib/errors.js";
 import * as graph from "../../lib/graph/index.js";
 import {
-  constant,
-  crossEntropy,
+  constantTensor,
   evaluate,
   grad,
   input,
@@ -12,6 +11,7 @@ import {
   matmul,
   multiply,
   softmax,
+  softmaxCrossEntropy,
   sum,
   type Tensor,
 } from "../../lib/graph/index.js";
@@ -27,7 +27,7 @@ describe("softmax", () => {
     for (const operation of [softmax, logSoftmax]) {
       const picked = graph.slice(operation(x), [0, 1], [2, 3]);
       const finite = operation === softmax ? picked : graph.slice(picked, [1, 0], [2, 2]);
-      const [first] = grad(sum(multiply(finite, constant({ data: [1, 2], shape: [2] }))), [x]);
+      const [first] = grad(sum(multiply(finite, constantTensor({ data: [1, 2], shape: [2] }))), [x]);
       const [second] = grad(sum(multiply(first!, first!)), [x]);
       const values = evaluate([first!, second!], new Map([[x, data]]));
       for (const value of values) expect([...value].every(Number.isFinite)).toBe(true);
@@ -38,7 +38,7 @@ describe("softmax", () => {
 
   test("the gradient of cross-entropy is softmax less the target, exact where probabilities underflow", () => {
     const labels = input("labels", [2], "int32");
-    const [gradient] = grad(sum(crossEntropy(x, labels)), [x]);
+    const [gradient] = grad(sum(softmaxCrossEntropy(x, labels)), [x]);
     const feeds = new Map([
       [x, [0, 0, 2000, -1000, 1000, 1000]],
       [labels, [0, 1]],
@@ -48,7 +48,7 @@ describe("softmax", () => {
 
   test("unknown classes cost nothing and teach nothing", () => {
     const labels = input("labels", [2], "int32");
-    const loss = crossEntropy(x, labels);
+    const loss = softmaxCrossEntropy(x, labels);
     const feeds = new Map<Tensor, number[]>([
       [x, [1, 2, 3, 1, 2, 3]],
       [labels, [-1, 3]],
@@ -65,15 +65,15 @@ describe("softmax", () => {
       [x, weights(6, 1)],
       [target, weights(6, 2).map((value) => (value + 1) / 2)],
     ]);
-    const both = [crossEntropy(x, graph.oneHot(labels, 3)), crossEntropy(x, labels)];
+    const both = [softmaxCrossEntropy(x, graph.oneHot(labels, 3)), softmaxCrossEntropy(x, labels)];
     const [soft, hard] = evaluate(both, new Map<Tensor, ArrayLike<number>>([...data, [labels, [2, 0]]]));
     expect([...soft!]).toEqual([...hard!]);
-    const { first, second } = checkDerivatives(crossEntropy(x, target), [x, target], data, false);
+    const { first, second } = checkDerivatives(softmaxCrossEntropy(x, target), [x, target], data, false);
     expect(first).toBeLessThan(1e-8);
     expect(second).toBeLessThan(1e-7);
     // Where the target is 0, the slope by it is still the cost of its class.
     const cost = slope(
-      crossEntropy(graph.stopGradient(constant({ data: [0, 0, 0, 0, 0, 0], shape: [2, 3] })), target),
+      softmaxCrossEntropy(graph.stopGradient(constantTensor({ data: [0, 0, 0, 0, 0, 0], shape: [2, 3] })), target),
       target,
       Array(6).fill(0),
     );
@@ -95,16 +95,16 @@ test("sort is stable, and takes no gradient", () => {
 test("gathering by the sorted indices carries the gradient that sort does not", () => {
   const x = input("x", [3]);
   const { indices } = graph.sort(x);
-  const weighted = multiply(graph.gather(x, indices), constant({ data: [1, 10, 100], shape: [3] }));
+  const weighted = multiply(graph.gather(x, indices), constantTensor({ data: [1, 10, 100], shape: [3] }));
   expect(slope(weighted, x, [5, -1, 2])).toEqual([100, 1, 10]);
 });
 
 describe("triangular factors", () => {
-  const factor = constant({ data: [2, 0, 0, -1, 3, 0, 0.5, 1, 0.25], shape: [3, 3] });
+  const factor = constantTensor({ data: [2, 0, 0, -1, 3, 0, 0.5, 1, 0.25], shape: [3, 3] });
   const matrix = matmul(factor, factor, { transposeB: true });
 
   test("the factor comes back, and solves", () => {
-    const b = constant({ data: [...weights(6, 4)], shape: [3, 2] });
+    const b = constantTensor({ data: [...weights(6, 4)], shape: [3, 2] });
     const l = graph.cholesky(matrix);
     const x = graph.triangularSolve(l, graph.triangularSolve(l, b), { transpose: true });
     const [found, product, wanted, logarithm] = evaluate([l, matmul(matrix, x), b, graph.logDeterminant(matrix)]);
@@ -121,7 +121,7 @@ describe("triangular factors", () => {
     const a = input("a", [3, 3]);
     const [data] = evaluate([matrix]);
     const [gradient] = evaluate(grad(graph.logDeterminant(a), [a]), new Map([[a, data!]]));
-    const identity = constant({ data: [1, 0, 0, 0, 1, 0, 0, 0, 1], shape: [3, 3] });
+    const identity = constantTensor({ data: [1, 0, 0, 0, 1, 0, 0, 0, 1], shape: [3, 3] });
     const l = graph.cholesky(matrix);
     const [inverse] = evaluate([graph.triangularSolve(l, graph.triangularSolve(l, identity), { transpose: true })]);
     for (let i = 0; i < 3; i++) {
@@ -141,15 +141,15 @@ describe("errors", () => {
     ["softmax of whole numbers", () => softmax(labels), /^softmax: expected float32/],
     [
       "classes of another shape",
-      () => crossEntropy(x, input("y", [3], "int32")),
+      () => softmaxCrossEntropy(x, input("y", [3], "int32")),
       /^crossEntropy: expected logits .* int32 \[4\], .* float32 \[4, 3\]; received .* int32 \[3\]/,
     ],
     [
       "probabilities of another shape",
-      () => crossEntropy(x, input("y", [4])),
+      () => softmaxCrossEntropy(x, input("y", [4])),
       /^crossEntropy: .*received logits \[4, 3\] and target float32 \[4\]/,
     ],
-    ["logits without classes", () => crossEntropy(1, input("y", [], "int32")), /^crossEntropy: /],
+    ["logits without classes", () => softmaxCrossEntropy(1, input("y", [], "int32")), /^crossEntropy: /],
     ["one hot of floats", () => graph.oneHot(x, 3), /^oneHot: expected int32 indices; received float32 \[4, 3\]/],
     ["no depth", () => graph.oneHot(labels, 0), /^oneHot: expected depth to be a whole number/],
     ["a table of vectors", () => graph.embedding(input("t", [5]), labels), /^embedding: expected a table \[count, width\]; received \[5\]/],

@@ -5,12 +5,12 @@ import { VaeError, type VaeErrorCode } from "../../lib/errors.js";
 import { convolutionGeometry, windowAxes } from "../../lib/graph/convolution-geometry.js";
 import * as graph from "../../lib/graph/index.js";
 import {
-  constant,
-  conv1d,
-  conv2d,
+  constantTensor,
   conv2dInputGradient,
   conv2dWeightGradient,
-  convTranspose2d,
+  convolve1d,
+  convolve2d,
+  convolveTransposed2d,
   evaluate,
   grad,
   input,
@@ -19,7 +19,7 @@ import {
   multiply,
   opCases,
   type Pair,
-  reshape,
+  reshapeTensor,
   sizeOf,
   sum,
   type Tensor,
@@ -27,8 +27,8 @@ import {
 import { weights } from "../support/gradients.js";
 
 const tensor = (...shape: number[]) => input("x", shape);
-const ones = (...shape: number[]) => constant({ data: Array(sizeOf(shape)).fill(1), shape });
-const numbers = (...shape: number[]) => constant({ data: Array.from({ length: sizeOf(shape) }, (_, i) => i + 1), shape });
+const ones = (...shape: number[]) => constantTensor({ data: Array(sizeOf(shape)).fill(1), shape });
+const numbers = (...shape: number[]) => constantTensor({ data: Array.from({ length: sizeOf(shape) }, (_, i) => i + 1), shape });
 const elements = (x: Tensor) => [...evaluate([x])[0]!];
 
 function attributesOf(node: Tensor) {
@@ -69,8 +69,8 @@ describe("conv2d is windows times weights, group by group", () => {
       const seen = graph.slice(windows, [0, 0, 0, 0, 0, group * channels], [...windows.shape.slice(0, 5), (group + 1) * channels]);
       const own = filters / groups;
       const kernel = graph.slice(w, [0, 0, 0, group * own], [kernelHeight, kernelWidth, channels, (group + 1) * own]);
-      const product = matmul(reshape(seen, [batch * height * width, -1]), reshape(kernel, [-1, own]));
-      return reshape(product, [batch, height, width, own]);
+      const product = matmul(reshapeTensor(seen, [batch * height * width, -1]), reshapeTensor(kernel, [-1, own]));
+      return reshapeTensor(product, [batch, height, width, own]);
     });
     const expected = graph.concatenate(parts, 3);
     expect(output.shape).toEqual(expected.shape);
@@ -116,13 +116,13 @@ describe("values by hand", () => {
   const square2 = ones(2, 2, 1, 1);
 
   test.each<[string, Tensor, number[], number[]]>([
-    ["valid", conv2d(image, square2, { padding: "valid" }), [1, 2, 2, 1], [12, 16, 24, 28]],
-    ["same puts the odd zero last", conv2d(image, square2), [1, 3, 3, 1], [12, 16, 9, 24, 28, 15, 15, 17, 9]],
-    ["same, stride 2", conv2d(image, square2, { stride: 2 }), [1, 2, 2, 1], [12, 9, 15, 9]],
-    ["padding 1", conv2d(image, square2, { padding: 1, stride: 2 }), [1, 2, 2, 1], [1, 5, 11, 28]],
+    ["valid", convolve2d(image, square2, { padding: "valid" }), [1, 2, 2, 1], [12, 16, 24, 28]],
+    ["same puts the odd zero last", convolve2d(image, square2), [1, 3, 3, 1], [12, 16, 9, 24, 28, 15, 15, 17, 9]],
+    ["same, stride 2", convolve2d(image, square2, { stride: 2 }), [1, 2, 2, 1], [12, 9, 15, 9]],
+    ["padding 1", convolve2d(image, square2, { padding: 1, stride: 2 }), [1, 2, 2, 1], [1, 5, 11, 28]],
     [
       "uneven",
-      conv2d(image, square2, {
+      convolve2d(image, square2, {
         padding: [
           [1, 0],
           [0, 0],
@@ -132,14 +132,19 @@ describe("values by hand", () => {
       [1, 2, 2, 1],
       [3, 5, 24, 28],
     ],
-    ["dilation", conv2d(image, square2, { dilation: 2, padding: "valid" }), [1, 1, 1, 1], [20]],
-    ["the kernel is not flipped", conv2d(image, numbers(2, 2, 1, 1), { padding: "valid" }), [1, 2, 2, 1], [37, 47, 67, 77]],
-    ["channels", conv2d(numbers(1, 1, 2, 2), numbers(1, 1, 2, 3)), [1, 1, 2, 3], [9, 12, 15, 19, 26, 33]],
-    ["groups", conv2d(numbers(1, 1, 1, 4), numbers(1, 1, 2, 2), { groups: 2 }), [1, 1, 1, 2], [7, 22]],
-    ["depthwise", conv2d(numbers(1, 1, 2, 2), numbers(1, 1, 1, 4), { groups: 2 }), [1, 1, 2, 4], [1, 2, 6, 8, 3, 6, 12, 16]],
-    ["transposed", convTranspose2d(numbers(1, 1, 2, 1), ones(1, 3, 1, 1), { padding: "valid", stride: 2 }), [1, 1, 5, 1], [1, 1, 3, 2, 2]],
-    ["transposed, same", convTranspose2d(numbers(1, 1, 2, 1), numbers(1, 3, 1, 1), { stride: [1, 2] }), [1, 1, 4, 1], [1, 2, 5, 4]],
-    ["one axis", conv1d(numbers(1, 4, 1), ones(3, 1, 1), { padding: [2, 0] }), [1, 4, 1], [1, 3, 6, 9]],
+    ["dilation", convolve2d(image, square2, { dilation: 2, padding: "valid" }), [1, 1, 1, 1], [20]],
+    ["the kernel is not flipped", convolve2d(image, numbers(2, 2, 1, 1), { padding: "valid" }), [1, 2, 2, 1], [37, 47, 67, 77]],
+    ["channels", convolve2d(numbers(1, 1, 2, 2), numbers(1, 1, 2, 3)), [1, 1, 2, 3], [9, 12, 15, 19, 26, 33]],
+    ["groups", convolve2d(numbers(1, 1, 1, 4), numbers(1, 1, 2, 2), { groups: 2 }), [1, 1, 1, 2], [7, 22]],
+    ["depthwise", convolve2d(numbers(1, 1, 2, 2), numbers(1, 1, 1, 4), { groups: 2 }), [1, 1, 2, 4], [1, 2, 6, 8, 3, 6, 12, 16]],
+    [
+      "transposed",
+      convolveTransposed2d(numbers(1, 1, 2, 1), ones(1, 3, 1, 1), { padding: "valid", stride: 2 }),
+      [1, 1, 5, 1],
+      [1, 1, 3, 2, 2],
+    ],
+    ["transposed, same", convolveTransposed2d(numbers(1, 1, 2, 1), numbers(1, 3, 1, 1), { stride: [1, 2] }), [1, 1, 4, 1], [1, 2, 5, 4]],
+    ["one axis", convolve1d(numbers(1, 4, 1), ones(3, 1, 1), { padding: [2, 0] }), [1, 4, 1], [1, 3, 6, 9]],
   ])("%s", (_name, result, shape, expected) => {
     expect(result.shape).toEqual(shape);
     expect(elements(result)).toEqual(expected);
@@ -162,8 +167,8 @@ describe("values by hand", () => {
       ] as const) {
         for (const stride of [1, 2, 3]) {
           const w = tensor(4, 3, 5, 6);
-          const down = conv2d(tensor(2, height, width, 5), w, { stride, padding });
-          const up = convTranspose2d(down, w, { stride, padding, outputSize: [height, width] });
+          const down = convolve2d(tensor(2, height, width, 5), w, { stride, padding });
+          const up = convolveTransposed2d(down, w, { stride, padding, outputSize: [height, width] });
           expect(up.shape).toEqual([2, height, width, 5]);
           expect(up.attributes.padding).toEqual(down.attributes.padding);
         }
@@ -218,7 +223,7 @@ describe("geometry", () => {
   });
 
   test("attributes are plain, resolved and frozen", () => {
-    const { attributes } = conv2d(tensor(1, 6, 5, 4), tensor(3, 3, 2, 8), { stride: 2, groups: 2 });
+    const { attributes } = convolve2d(tensor(1, 6, 5, 4), tensor(3, 3, 2, 8), { stride: 2, groups: 2 });
     expect(attributes).toEqual({
       stride: [2, 2],
       padding: [
@@ -240,14 +245,14 @@ describe("what cannot be says so, with the nearest that can", () => {
   const cases: [string, () => unknown, VaeErrorCode, RegExp][] = [
     [
       "a kernel larger than the padded input",
-      () => conv2d(x, tensor(7, 7, 4, 2), { padding: "valid" }),
+      () => convolve2d(x, tensor(7, 7, 4, 2), { padding: "valid" }),
       "shape",
       /^conv2d: a 7×7 kernel with dilation 1 spans 7 places along the height, where the padded input has 6; received input \[8, 6, 5, 4\] and weights \[7, 7, 4, 2\]\n {2}hint: .*a kernel of 6 along the height, or 1 more zeros/,
     ],
     [
       "a dilated kernel",
       () =>
-        conv2d(x, w, {
+        convolve2d(x, w, {
           padding: [
             [1, 1],
             [0, 1],
@@ -259,48 +264,53 @@ describe("what cannot be says so, with the nearest that can", () => {
     ],
     [
       "stride 0",
-      () => conv2d(x, w, { stride: 0 }),
+      () => convolve2d(x, w, { stride: 0 }),
       "shape",
       /^conv2d: expected the stride along the height.*received 0, for input \[8, 6, 5, 4\] and weights \[3, 3, 4, 10\]\n {2}hint: the nearest valid choice is 1/,
     ],
-    ["a fractional stride", () => conv2d(x, w, { stride: [1, 2.6] }), "shape", /stride along the width.*2.6.*\n.*choice is 3/],
-    ["dilation 0", () => conv2d(x, w, { dilation: 0 }), "shape", /the dilation along the height/],
-    ["negative padding", () => conv2d(x, w, { padding: -1 }), "shape", /padding along the height .*received -1.*\n.*choice is 0/],
-    ["NaN", () => conv2d(x, w, { stride: Number.NaN }), "shape", /received NaN.*\n.*choice is 1/],
+    ["a fractional stride", () => convolve2d(x, w, { stride: [1, 2.6] }), "shape", /stride along the width.*2.6.*\n.*choice is 3/],
+    ["dilation 0", () => convolve2d(x, w, { dilation: 0 }), "shape", /the dilation along the height/],
+    ["negative padding", () => convolve2d(x, w, { padding: -1 }), "shape", /padding along the height .*received -1.*\n.*choice is 0/],
+    ["NaN", () => convolve2d(x, w, { stride: Number.NaN }), "shape", /received NaN.*\n.*choice is 1/],
     [
       "groups that do not divide the channels",
-      () => conv2d(tensor(1, 5, 5, 8), tensor(3, 3, 2, 12), { groups: 3 }),
+      () => convolve2d(tensor(1, 5, 5, 8), tensor(3, 3, 2, 12), { groups: 3 }),
       "shape",
       /^conv2d: 3 groups do not divide 8 channels;.*\n {2}hint: the nearest valid choice is groups = 2 or 4/,
     ],
     [
       "groups that do not divide the filters",
-      () => conv2d(tensor(1, 5, 5, 8), tensor(3, 3, 2, 6), { groups: 4 }),
+      () => convolve2d(tensor(1, 5, 5, 8), tensor(3, 3, 2, 6), { groups: 4 }),
       "shape",
       /4 groups do not divide 6 filters;.*\n.*groups = 2$/,
     ],
-    ["no groups", () => conv2d(x, w, { groups: 0 }), "shape", /expected groups to be a whole number of at least 1; received 0/],
+    ["no groups", () => convolve2d(x, w, { groups: 0 }), "shape", /expected groups to be a whole number of at least 1; received 0/],
     [
       "channels that do not match",
-      () => conv2d(x, tensor(3, 3, 2, 10)),
+      () => convolve2d(x, tensor(3, 3, 2, 10)),
       "shape",
       /^conv2d: weights \[3, 3, 2, 10\] take 2 channels per group, and the input \[8, 6, 5, 4\] in 1 group has 4\n {2}hint: .*weights \[3, 3, 4, 10\], or groups = 2/,
     ],
     [
       "a rank",
-      () => conv2d(tensor(28, 28, 1), w),
+      () => convolve2d(tensor(28, 28, 1), w),
       "shape",
       /^conv2d: expected an input \[N, H, W, C\] and weights .*received \[28, 28, 1\] and .*\n.*reshape the input to \[28, 28, 1, 1\] or \[1, 28, 28, 1\]/,
     ],
-    ["weights of a rank", () => conv2d(x, tensor(3, 3, 4)), "shape", /received \[8, 6, 5, 4\] and \[3, 3, 4\]/],
-    ["an element type", () => conv2d(input("pixels", [1, 5, 5, 4], "uint8"), w), "dtype", /^conv2d: expected float32; received uint8/],
+    ["weights of a rank", () => convolve2d(x, tensor(3, 3, 4)), "shape", /received \[8, 6, 5, 4\] and \[3, 3, 4\]/],
+    ["an element type", () => convolve2d(input("pixels", [1, 5, 5, 4], "uint8"), w), "dtype", /^conv2d: expected float32; received uint8/],
     [
       "padding by another name",
-      () => conv2d(x, w, { padding: "full" as "same" }),
+      () => convolve2d(x, w, { padding: "full" as "same" }),
       "argument",
       /"same", "valid", a number or \[\[top, bottom\], \[left, right\]\]; received "full"/,
     ],
-    ["three strides", () => conv2d(x, w, { stride: [1, 1, 1] }), "argument", /stride to be a number, or one for each of height and width/],
+    [
+      "three strides",
+      () => convolve2d(x, w, { stride: [1, 1, 1] }),
+      "argument",
+      /stride to be a number, or one for each of height and width/,
+    ],
     [
       "a gradient of another size",
       () => conv2dInputGradient(tensor(2, 4, 4, 10), w, { inputSize: [6, 8], stride: 2 }),
@@ -316,37 +326,37 @@ describe("what cannot be says so, with the nearest that can", () => {
     ["a kernel of nothing", () => conv2dWeightGradient(x, tensor(8, 6, 5, 10), { kernelSize: [0, 3] }), "shape", /kernel along the height/],
     [
       "transposed weights the wrong way round",
-      () => convTranspose2d(tensor(2, 7, 7, 64), tensor(3, 3, 64, 32)),
+      () => convolveTransposed2d(tensor(2, 7, 7, 64), tensor(3, 3, 64, 32)),
       "shape",
       /^convTranspose2d: weights \[3, 3, 64, 32\] take 32 channels, and the input \[2, 7, 7, 64\] has 64\n.*weights \[3, 3, 64, 64\]/,
     ],
     [
       "an output size out of reach",
-      () => convTranspose2d(tensor(2, 7, 7, 64), tensor(3, 3, 32, 64), { stride: 2, outputSize: [15, 14] }),
+      () => convolveTransposed2d(tensor(2, 7, 7, 64), tensor(3, 3, 32, 64), { stride: 2, outputSize: [15, 14] }),
       "shape",
       /^convTranspose2d: expected an output size from 13 to 14 along the height; received 15.*\n.*choice is 14/,
     ],
     [
       "padding that takes the whole result",
-      () => convTranspose2d(tensor(1, 1, 1, 2), tensor(3, 3, 1, 2), { padding: 2 }),
+      () => convolveTransposed2d(tensor(1, 1, 1, 2), tensor(3, 3, 1, 2), { padding: 2 }),
       "shape",
       /^convTranspose2d: padding of 2 and 2 along the height takes all 3 places.*\n.*padding of 2 in all/,
     ],
     [
       "transposed groups",
-      () => convTranspose2d(tensor(1, 4, 4, 6), tensor(3, 3, 2, 6), { groups: 4 }),
+      () => convolveTransposed2d(tensor(1, 4, 4, 6), tensor(3, 3, 2, 6), { groups: 4 }),
       "shape",
       /^convTranspose2d: 4 groups do not divide 6 channels.*\n.*3 or 6/,
     ],
     [
       "one axis",
-      () => conv1d(tensor(1, 4, 2), tensor(9, 2, 3), { padding: 1 }),
+      () => convolve1d(tensor(1, 4, 2), tensor(9, 2, 3), { padding: 1 }),
       "shape",
       /^conv1d: a 9 kernel .* along the length, where the padded input has 6; received input \[1, 4, 2\]/,
     ],
     [
       "one axis, rank",
-      () => conv1d(tensor(1, 4, 2, 2), tensor(3, 2, 3)),
+      () => convolve1d(tensor(1, 4, 2, 2), tensor(3, 2, 3)),
       "shape",
       /^conv1d: expected an input \[N, L, C\] and weights \[k, C/,
     ],

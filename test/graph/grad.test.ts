@@ -3,7 +3,7 @@ import {
   add,
   cast,
   clamp,
-  constant,
+  constantTensor,
   evaluate,
   gather,
   grad,
@@ -68,7 +68,7 @@ describe("a small network", () => {
   test("the Hessian is symmetric", () => {
     const [gradient] = grad(loss, [w2]);
     const rows = Array.from({ length: 12 }, (_, i) => {
-      const unit = constant({ data: Array.from({ length: 12 }, (_, j) => (i === j ? 1 : 0)), shape: [6, 2] });
+      const unit = constantTensor({ data: Array.from({ length: 12 }, (_, j) => (i === j ? 1 : 0)), shape: [6, 2] });
       return grad(sum(multiply(gradient!, unit)), [w2])[0]!;
     });
     const hessian = evaluate(rows, values);

@@ -1,6 +1,6 @@
 // Derivatives of derivatives through whole convolutional networks, against finite differences of the float64 evaluation.
 import { describe, expect, test } from "vitest";
-import { conv2d, evaluate, grad, input, mean, sizeOf, square, tanh } from "../../lib/graph/index.js";
+import { convolve2d, evaluate, grad, input, mean, sizeOf, square, tanh } from "../../lib/graph/index.js";
 import { adaptedLoss, all, negativeElbo, parameters, penalized, query, rate, values, x } from "../support/convolutional-vae.js";
 import { checkDerivatives, type Values, weights } from "../support/gradients.js";
 
@@ -43,8 +43,8 @@ describe("a convolutional VAE", () => {
 test("a depthwise layer followed by a grouped one", () => {
   const [depthwise, pointwise] = [input("depthwise", [3, 3, 1, 4]), input("pointwise", [1, 1, 2, 4])];
   const images = input("images", [1, 5, 4, 4]);
-  const hidden = tanh(conv2d(images, depthwise, { groups: 4 }));
-  const loss = mean(square(conv2d(hidden, pointwise, { groups: 2, stride: 2 })));
+  const hidden = tanh(convolve2d(images, depthwise, { groups: 4 }));
+  const loss = mean(square(convolve2d(hidden, pointwise, { groups: 2, stride: 2 })));
   const by = [images, depthwise, pointwise];
   const feeds: Values = new Map(by.map((tensor, i) => [tensor, weights(sizeOf(tensor.shape), 20 + i)]));
   const { first, second } = checkDerivatives(loss, by, feeds, false);

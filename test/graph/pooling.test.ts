@@ -2,13 +2,13 @@
 import { describe, expect, test } from "vitest";
 import { VaeError } from "../../lib/errors.js";
 import {
-  averagePool2d,
   evaluate,
   fold,
   grad,
   input,
-  maxPool2d,
   type PoolOptions,
+  poolAverage2d,
+  poolMax2d,
   sizeOf,
   sum,
   type Tensor,
@@ -52,8 +52,8 @@ describe("pools are the maximum and the average of the pixels in reach", () => {
   test.each(cases)("%i by %i, size %i, %j", (height, width, size, options) => {
     const x = images(2, height, width, 3);
     const { data, feeds } = filled(x);
-    const largest = maxPool2d(x, size, options);
-    const [maxima, averages] = evaluate([largest, averagePool2d(x, size, options)], feeds);
+    const largest = poolMax2d(x, size, options);
+    const [maxima, averages] = evaluate([largest, poolAverage2d(x, size, options)], feeds);
     const { stride = size, padding = "valid" } = options;
     // Where window 0 begins: "same" puts the smaller half of what is missing before.
     const before = [height, width].map((extent, axis) => {
@@ -88,7 +88,7 @@ describe("pools are the maximum and the average of the pixels in reach", () => {
 test("windows side by side need no fold for their gradient, overlapping ones do", () => {
   const ops = (options: PoolOptions) => {
     const x = images(1, 6, 6, 2);
-    return topological(grad(sum(maxPool2d(x, 2, options)), [x])).map(({ op }) => op);
+    return topological(grad(sum(poolMax2d(x, 2, options)), [x])).map(({ op }) => op);
   };
   expect(ops({})).not.toContain("fold");
   expect(ops({ stride: 1 })).toContain("fold");
@@ -138,7 +138,7 @@ describe("upsampling", () => {
   test("the average pool of the nearest upsampling is the image", () => {
     const x = images(1, 3, 2, 2);
     const { data, feeds } = filled(x);
-    const [back] = evaluate([averagePool2d(upsampleNearest2d(x, [3, 2]), [3, 2])], feeds);
+    const [back] = evaluate([poolAverage2d(upsampleNearest2d(x, [3, 2]), [3, 2])], feeds);
     back!.forEach((value, i) => {
       expect(value).toBeCloseTo(data[i]!, 14);
     });
@@ -150,14 +150,14 @@ describe("what cannot be says so", () => {
   test.each<[string, () => unknown, RegExp]>([
     [
       "a window larger than the image",
-      () => maxPool2d(x, 7),
+      () => poolMax2d(x, 7),
       /^maxPool2d: a 7×7 kernel .* the height, .* has 6.*images \[1, 6, 5, 2\]\n.*kernel of 6/,
     ],
-    ["stride 0", () => averagePool2d(x, 2, { stride: 0 }), /^averagePool2d: expected the stride .*received 0.*\n.*choice is 1/],
-    ["windows of padding alone", () => maxPool2d(x, 2, { padding: 2 }), /^maxPool2d: .*windows of 2 that see no pixel.*\n.*at most 1/],
+    ["stride 0", () => poolAverage2d(x, 2, { stride: 0 }), /^averagePool2d: expected the stride .*received 0.*\n.*choice is 1/],
+    ["windows of padding alone", () => poolMax2d(x, 2, { padding: 2 }), /^maxPool2d: .*windows of 2 that see no pixel.*\n.*at most 1/],
     [
       "no image",
-      () => maxPool2d(input("x", [6, 5, 2]), 2),
+      () => poolMax2d(input("x", [6, 5, 2]), 2),
       /^maxPool2d: expected images \[N, H, W, C\]; received \[6, 5, 2\]\n.*\[6, 5, 2, 1\] or \[1, 6, 5, 2\]/,
     ],
     ["a factor that is not whole", () => upsampleBilinear2d(x, 1.5), /^upsampleBilinear2d: expected the factor to be a whole number/],

@@ -4,13 +4,13 @@ import * as graph from "../../lib/graph/index.js";
 import {
   add,
   broadcastTo,
-  constant,
+  constantTensor,
   evaluate,
   input,
   matmul,
   multiply,
   print,
-  reshape,
+  reshapeTensor,
   slice,
   square,
   sum,
@@ -35,7 +35,7 @@ describe("result shapes", () => {
     ["sum of no axes", sum(tensor(2, 3), { axes: [] }), [2, 3]],
     ["mean", graph.mean(tensor(2, 3), { axes: 0 }), [3]],
     ["logsumexp", graph.logsumexp(tensor(2, 3), { axes: 1, keepDimensions: true }), [2, 1]],
-    ["reshape with -1", reshape(tensor(2, 3, 4), [-1, 8]), [3, 8]],
+    ["reshape with -1", reshapeTensor(tensor(2, 3, 4), [-1, 8]), [3, 8]],
     ["transpose", graph.transpose(tensor(2, 3, 4)), [4, 3, 2]],
     ["transpose by permutation", graph.transpose(tensor(2, 3, 4), [1, 0, 2]), [3, 2, 4]],
     ["slice", slice(tensor(5, 6), [1, 0], [4, 2]), [3, 2]],
@@ -70,7 +70,7 @@ describe("result shapes", () => {
 
   test("what changes nothing makes no node", () => {
     const x = tensor(2, 3);
-    expect(reshape(x, [2, -1])).toBe(x);
+    expect(reshapeTensor(x, [2, -1])).toBe(x);
     expect(broadcastTo(x, [2, 3])).toBe(x);
     expect(graph.cast(x)).toBe(x);
     expect(graph.concatenate([x], 0)).toBe(x);
@@ -119,10 +119,10 @@ describe("errors say what was done, with which shapes, and what to do", () => {
       "shape",
       /^broadcastTo: shape \[2, 3\] does not broadcast to \[3\]/,
     ],
-    ["reshape", () => reshape(tensor(2, 3), [4, 2]), "shape", /^reshape: \[2, 3\] has 6 elements and \[4, 2\] has 8/],
+    ["reshape", () => reshapeTensor(tensor(2, 3), [4, 2]), "shape", /^reshape: \[2, 3\] has 6 elements and \[4, 2\] has 8/],
     [
       "reshape that does not divide",
-      () => reshape(tensor(2, 3), [4, -1]),
+      () => reshapeTensor(tensor(2, 3), [4, -1]),
       "shape",
       /^reshape: expected a shape of whole numbers .*\[4, -1\]/,
     ],
@@ -178,7 +178,7 @@ describe("errors say what was done, with which shapes, and what to do", () => {
     ["no name", () => graph.state("", [2]), "argument", /^state: expected a name/],
     [
       "a constant of another length",
-      () => constant({ data: [1, 2], shape: [3] }),
+      () => constantTensor({ data: [1, 2], shape: [3] }),
       "shape",
       /^constant: expected 3 numbers for shape \[3\]; received 2/,
     ],
@@ -218,7 +218,7 @@ describe("evaluate", () => {
   });
 
   test("an index outside the table", () => {
-    const rows = graph.gather(constant({ data: [1, 2], shape: [2] }), whole);
+    const rows = graph.gather(constantTensor({ data: [1, 2], shape: [2] }), whole);
     expect(() => evaluate([rows], new Map([[whole, [0, 1, 2]]]))).toThrow(/^gather: expected indices from 0 to 1; received 2 at 2/);
   });
 
@@ -253,7 +253,7 @@ test("a graph prints one node per line, numbered from 0", () => {
       "return %8",
     ].join("\n"),
   );
-  expect(print(constant({ data: Array(20).fill(1), shape: [20] }))).toContain("data=[1, 1, 1, 1, 1, 1, 1, 1, … 20 in all]");
+  expect(print(constantTensor({ data: Array(20).fill(1), shape: [20] }))).toContain("data=[1, 1, 1, 1, 1, 1, 1, 1, … 20 in all]");
 });
 
 test("a table that lacks a row, or has one under another's name, does not compile", () => {

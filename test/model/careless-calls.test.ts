@@ -8,7 +8,7 @@ import * as nv from "../../lib/index.js";
 import * as ops from "../../lib/ops/index.js";
 import { failure } from "../support/failure.js";
 
-const { add, cast, constant, exp, gather, input, mean, multiply, sum } = graph;
+const { add, cast, constantTensor, exp, gather, input, mean, multiply, sum } = graph;
 const x = input("x", [2, 3]);
 const rows = Float32Array.from({ length: 24 }, (_, i) => Math.sin(i));
 const options = { input: [4], latent: 2, encoder: [], decoder: [], likelihood: "gaussian", device: "cpu", threads: 1 } as const;
@@ -145,7 +145,7 @@ describe("parts of users that give something else than they should", () => {
       distribution: (_, _head, { rows: count }) => ({
         family: "t.prior",
         draw: () => assert.fail(),
-        logDensity: (z) => multiply(z, constant(count)),
+        logDensity: (z) => multiply(z, constantTensor(count)),
       }),
     });
     nv.defineDivergence("gaussian", "t.prior", () => sum(x));
@@ -160,7 +160,9 @@ describe("parts of users that give something else than they should", () => {
       parse: () => ({ kind: "t.objective" }),
       terms: (_, { batch }) => ({ loss: mean(batch.x!), other: 3 as never }),
     });
-    await expect(fitted({ objective: "t.objective" })).rejects.toThrow(/a scalar float32 tensor as "other"; received 3\n.*constant\(3\)/);
+    await expect(fitted({ objective: "t.objective" })).rejects.toThrow(
+      /a scalar float32 tensor as "other"; received 3\n.*constantTensor\(3\)/,
+    );
     nv.defineSchedule("t.schedule", { parse: () => ({ kind: "t.schedule" }), value: () => 3 as never });
     await expect(fitted({ objective: nv.elbo({ beta: { kind: "t.schedule" } }) })).rejects.toThrow(
       /^schedule t\.schedule: expected value to give/,
@@ -168,7 +170,7 @@ describe("parts of users that give something else than they should", () => {
     nv.defineOptimizer("t.optimizer", {
       parse: () => ({ kind: "t.optimizer" }),
       slots: () => ["v"],
-      begin: () => () => ({ parameter: constant(1), slots: {} as never }),
+      begin: () => () => ({ parameter: constantTensor(1), slots: {} as never }),
     });
     using model = nv.vae(options);
     await expect(model.fit(rows, { steps: 1, optimizer: { kind: "t.optimizer" } })).rejects.toThrow(

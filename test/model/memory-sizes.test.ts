@@ -133,10 +133,11 @@ const onTensors: readonly ((s: Sizes, of: (shape: readonly number[]) => graph.Te
     const n = s.size(2 ** 20);
     return graph.triangularSolve(of([n, n]), of([n, s.size(2 ** 20)]));
   },
-  (s, of) => graph.conv2d(of([s.size(2 ** 20), s.size(2 ** 12), s.size(2 ** 12), 3]), of([s.setting(), s.setting(), 3, s.size(2 ** 30)])),
+  (s, of) =>
+    graph.convolve2d(of([s.size(2 ** 20), s.size(2 ** 12), s.size(2 ** 12), 3]), of([s.setting(), s.setting(), 3, s.size(2 ** 30)])),
   (s, of) => {
     const channels = s.size(2 ** 30);
-    return graph.conv2d(of([1, 4, 4, channels]), of([3, 3, channels, s.size(2 ** 30)]));
+    return graph.convolve2d(of([1, 4, 4, channels]), of([3, 3, channels, s.size(2 ** 30)]));
   },
   (s, of) =>
     graph.gather(of([s.size(2 ** 38), s.size(8)]), graph.shuffledIndices({ rows: s.size(), batch: s.size(), shuffle: true, stream: 0 })),

@@ -9,9 +9,9 @@ import type { Plan } from "../../lib/compile/plan.js";
 import {
   cast,
   cholesky,
-  conv2d,
   conv2dInputGradient,
   conv2dWeightGradient,
+  convolve2d,
   cumulativeSum,
   fold,
   input,
@@ -188,7 +188,7 @@ function convolutions(): Plan {
   const image = input("image", [2, 7, 6, 4]);
   const weights = input("weights", [3, 2, 2, 6]);
   const options = { stride: [2, 1], padding: "same", groups: 2 } as const;
-  const out = relu(conv2d(image, weights, options));
+  const out = relu(convolve2d(image, weights, options));
   return compileGraph({
     outputs: {
       out,

@@ -1,7 +1,7 @@
 // Losses as users define them.
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { absolute, add, divide, exp, reshape, square, subtract, sum, type Tensor } from "../../lib/graph/index.js";
+import { absolute, add, divide, exp, reshapeTensor, square, subtract, sum, type Tensor } from "../../lib/graph/index.js";
 import { defineLoss, dense, type Loss, type LossBehaviour, load, loadNetwork, network } from "../../lib/index.js";
 import { failure, temporaryFolder } from "../support/io.js";
 
@@ -17,9 +17,9 @@ const scaled: LossBehaviour = {
   outputShape: () => [1],
   declare: () => ({ parameters: { logScale: { shape: [1], initializer: "zeros" } } }),
   values: (_, output, { y: target }, { parameters: { logScale } }) => {
-    const error = subtract(output, reshape(target!, output.shape));
+    const error = subtract(output, reshapeTensor(target!, output.shape));
     const density = add(divide(square(divide(error, exp(logScale!))), 2), logScale!);
-    return { loss: sum(density, { axes: [1] }), absoluteError: absolute(reshape(error, target!.shape)), each: error };
+    return { loss: sum(density, { axes: [1] }), absoluteError: absolute(reshapeTensor(error, target!.shape)), each: error };
   },
   predictions: (_, output) => ({ mean: output }),
 };

@@ -1,6 +1,6 @@
 // Layers that read a condition.
 import { describe, expect, it } from "vitest";
-import { constant, evaluate, type Shape, sizeOf, type Tensor } from "../../lib/graph/index.js";
+import { constantTensor, evaluate, type Shape, sizeOf, type Tensor } from "../../lib/graph/index.js";
 import {
   category,
   conv2d,
@@ -19,7 +19,7 @@ import { conditionsJoined, inferStack, joinedShape, layers, NoNoise, Pass, param
 import { clusteredRows } from "../support/data.js";
 import { feedsByName, numbers } from "../support/feeds.js";
 
-const tensor = (data: readonly number[], shape: Shape): Tensor => constant({ data, shape });
+const tensor = (data: readonly number[], shape: Shape): Tensor => constantTensor({ data, shape });
 
 /** A list of layers on a sample shape, with conditions `[rows, …]`. */
 function through(

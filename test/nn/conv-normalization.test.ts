@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { constant, evaluate, type Shape, sizeOf, state, type Tensor } from "../../lib/graph/index.js";
+import { constantTensor, evaluate, type Shape, sizeOf, state, type Tensor } from "../../lib/graph/index.js";
 import {
   batchNorm,
   conv2d,
@@ -28,7 +28,7 @@ function layerOn(layer: Layer, shape: Shape, pass: Pass, x = numbers(sizeOf(shap
   const stack = inferStack("", [layer], shape.slice(1));
   const specs = parametersIn(stack);
   for (const { name, shape: own } of specs) pass.substitute(name, state(name.slice(2), own));
-  const output = pass.apply(stack, constant({ data: x, shape }), {});
+  const output = pass.apply(stack, constantTensor({ data: x, shape }), {});
   const initial = Object.fromEntries(
     specs.map((spec) => [spec.name.slice(2), Array<number>(sizeOf(spec.shape)).fill(spec.initializer === "ones" ? 1 : 0)]),
   );
@@ -119,7 +119,7 @@ describe("batchNorm", () => {
       [1, 3],
       [10, 20],
     ]) {
-      pass.apply(stack, constant({ data, shape: [2, 1] }), {});
+      pass.apply(stack, constantTensor({ data, shape: [2, 1] }), {});
     }
     expect(pass.updates).toHaveLength(2);
     const [, next] = pass.updates[0]!;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { VaeError } from "../../lib/errors.js";
-import { constant, evaluate, type Shape, sizeOf } from "../../lib/graph/index.js";
+import { constantTensor, evaluate, type Shape, sizeOf } from "../../lib/graph/index.js";
 import {
   averagePool2d,
   batchNorm,
@@ -38,8 +38,8 @@ function through(layer: Layer, input: Shape) {
     parametersIn(stack).map(({ name, shape }, i) => [name.slice(2), numbers(sizeOf(shape), 7 * i).map((value) => value - 0.5)]),
   );
   const pass = new Pass("inference", new NoNoise());
-  for (const { name, shape } of parametersIn(stack)) pass.substitute(name, constant({ data: parameters[name.slice(2)]!, shape }));
-  const output = pass.apply(stack, constant({ data: x, shape: [2, ...input] }), {});
+  for (const { name, shape } of parametersIn(stack)) pass.substitute(name, constantTensor({ data: parameters[name.slice(2)]!, shape }));
+  const output = pass.apply(stack, constantTensor({ data: x, shape: [2, ...input] }), {});
   return { x, parameters, values: [...evaluate([output])[0]!], shape: output.shape };
 }
 

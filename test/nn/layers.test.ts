@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { VaeError } from "../../lib/errors.js";
-import { constant, evaluate, matmul, multiply, sizeOf, type Tensor } from "../../lib/graph/index.js";
+import { constantTensor, evaluate, matmul, multiply, sizeOf, type Tensor } from "../../lib/graph/index.js";
 import { activate, activations } from "../../lib/nn/activations.js";
 import {
   type Activation,
@@ -27,7 +27,7 @@ import { numbers } from "../support/feeds.js";
 function applied(stack: Stack, x: Tensor, valuesOf: (parameter: NamedParameter) => readonly number[]): Tensor {
   const pass = new Pass("inference", new NoNoise());
   for (const parameter of parametersIn(stack)) {
-    pass.substitute(parameter.name, constant({ data: valuesOf(parameter), shape: parameter.shape }));
+    pass.substitute(parameter.name, constantTensor({ data: valuesOf(parameter), shape: parameter.shape }));
   }
   return pass.apply(stack, x, {});
 }
@@ -93,7 +93,7 @@ describe("layers as data", () => {
 
   it("compute x · weight + bias on flattened samples", () => {
     const stack = stackLayers("encoder", [dense(2, { activation: "relu" })], [2, 2], [2]);
-    const x = constant({ data: [1, 2, 3, 4, -1, 0, 1, 2], shape: [2, 2, 2] });
+    const x = constantTensor({ data: [1, 2, 3, 4, -1, 0, 1, 2], shape: [2, 2, 2] });
     const values = { "encoder.0.weight": [1, -1, 0, 2, 1, 0, -2, 1], "encoder.0.bias": [0.5, -0.5] };
     // Row one: [1 + 3 − 8, −1 + 4 + 4] + bias; row two: [−1 + 1 − 4, 1 + 2] + bias.
     expect([...run(stack, x, values)]).toEqual([0, 6.5, 0, 2.5]);
@@ -115,7 +115,7 @@ describe("layers as data", () => {
 
   it("flatten and reshape keep the values in order", () => {
     const stack = stackLayers("encoder", [flatten(), reshape([3, 2])], [2, 3], [3, 2]);
-    const output = applied(stack, constant({ data: numbers(12), shape: [2, 2, 3] }), () => []);
+    const output = applied(stack, constantTensor({ data: numbers(12), shape: [2, 2, 3] }), () => []);
     expect(output.shape).toEqual([2, 3, 2]);
     expect([...evaluate([output])[0]!]).toEqual(numbers(12));
   });
@@ -138,7 +138,9 @@ describe("layers as data", () => {
     expect(() => defineLayer("", behaviour)).toThrow(/^define layer: expected the kind's name, a string; received ""/);
     expect(() => layers.parse("test.empty", "test")).toThrow(/unknown layer kind "test\.empty"/);
     const stack = stackLayers("encoder", [layers.parse("test.scale", "test")], [2], [2]);
-    expect([...run(stack, constant({ data: [1, 2, 3, 4], shape: [2, 2] }), { "encoder.0.gain": [10, 100] })]).toEqual([10, 200, 30, 400]);
+    expect([...run(stack, constantTensor({ data: [1, 2, 3, 4], shape: [2, 2] }), { "encoder.0.gain": [10, 100] })]).toEqual([
+      10, 200, 30, 400,
+    ]);
   });
 });
 
@@ -147,7 +149,7 @@ describe("a layer of a user's that is not what it says", () => {
     defineLayer(kind, { parse: () => ({ kind }), outputShape: (_, input) => input, apply: (_, x) => x, ...part });
     return layers.parse(kind, "test");
   };
-  const x = constant({ data: numbers(4), shape: [2, 2] });
+  const x = constantTensor({ data: numbers(4), shape: [2, 2] });
   const apply = (layer: Layer) => () => {
     const stack = stackLayers("encoder", [dense(2), layer, dense(3)], [2], [3]);
     return applied(stack, x, ({ shape }) => Array<number>(sizeOf(shape)).fill(1));
@@ -164,7 +166,7 @@ describe("a layer of a user's that is not what it says", () => {
       define("test.none", { apply: () => undefined }),
       /^encoder\.1: test\.none: expected a tensor \[2, 2\] .*received undefined/,
     ],
-    ["in apply", define("test.wrong", { apply: (_: unknown, y: Tensor) => matmul(y, constant(1)) }), /^encoder\.1: matmul: shapes/],
+    ["in apply", define("test.wrong", { apply: (_: unknown, y: Tensor) => matmul(y, constantTensor(1)) }), /^encoder\.1: matmul: shapes/],
     ["by a shape that is none", define("test.half", { outputShape: () => [0.5] }), /^encoder\.1: test\.half: expected a shape of whole/],
     [
       "by a parameter",
@@ -190,7 +192,7 @@ describe("activations", () => {
   };
   it.each(activations)("%s", (activation) => {
     const points = [-3, -0.5, 0, 0.25, 2];
-    const [values] = evaluate([activate(activation, constant({ data: points, shape: [5] }))]);
+    const [values] = evaluate([activate(activation, constantTensor({ data: points, shape: [5] }))]);
     points.forEach((point, index) => {
       expect(values![index]).toBeCloseTo(expected[activation](point), 12);
     });

@@ -1,6 +1,6 @@
 // What a part of a model declares, and the scope that it is given when a graph is built.
 import { describe, expect, it } from "vitest";
-import { add, constant, evaluate, multiply, type Shape, type Tensor, topological } from "../../lib/graph/index.js";
+import { add, constantTensor, evaluate, multiply, type Shape, type Tensor, topological } from "../../lib/graph/index.js";
 import {
   batchNorm,
   type Declared,
@@ -24,7 +24,7 @@ const SIZE = 6;
 const modelOf = (encoder: readonly Layer[], change: Partial<VaeOptions> = {}) =>
   vae({ input: [SIZE], latent: 2, encoder, decoder: [dense(4)], likelihood: "bernoulli", device: "cpu", threads: 1, ...change });
 const training = () => new Pass("training", new Noise("training"));
-const rowsOf = (rows: number, size = SIZE) => constant({ data: numbers(rows * size), shape: [rows, size] });
+const rowsOf = (rows: number, size = SIZE) => constantTensor({ data: numbers(rows * size), shape: [rows, size] });
 
 /** A new kind of layer that keeps its input's shape, unless told otherwise. */
 function layerOf(kind: string, declared: (input: Shape) => Declared, apply: (x: Tensor, scope: Scope) => Tensor): Layer {
@@ -148,7 +148,7 @@ describe("a layer with a network of its own", () => {
       "encoder.0.body.head.bias": [0.5, -0.5],
       "encoder.0.gain": [10, 100],
     };
-    const y = new Pass("inference", new NoNoise()).apply(stack, constant({ data: [1, 2], shape: [1, 2] }), {});
+    const y = new Pass("inference", new NoNoise()).apply(stack, constantTensor({ data: [1, 2], shape: [1, 2] }), {});
     // relu([1, 2] · W + b) = [1, 5, 1]; times the head: [1 + 15 + 5, 2 + 20 + 6] + bias = [21.5, 27.5].
     expect([...evaluate([y], feedsByName([y], values))[0]!]).toEqual([1 + 215, 2 + 2750]);
   });
@@ -173,7 +173,7 @@ describe("a network", () => {
     const [, next] = pass.updates.find(([tensor]) => String(tensor.attributes.name).endsWith("runningMean"))!;
     return evaluate([next], feedsByName([next], { "0.body.0.runningMean": [0] }))[0]![0]!;
   };
-  const x = constant({ data: [1, 3], shape: [2, 1] });
+  const x = constantTensor({ data: [1, 3], shape: [2, 1] });
 
   it("applied twice to the very same tensor is applied once: statistics move once, nothing is drawn again", () => {
     const twice = layerOf("scope.twice", declared, (y, { network }) => add(network("body")(y), network("body")(y)));
@@ -226,7 +226,7 @@ describe("a network", () => {
     ],
     [
       "a tensor of another shape",
-      (y, { network }) => network("body")(add(constant({ data: [1, 2, 3], shape: [3] }), y)),
+      (y, { network }) => network("body")(add(constantTensor({ data: [1, 2, 3], shape: [3] }), y)),
       "shape",
       /^encoder\.0\.body: expected a tensor \[rows, 1\]; received \[2, 3\]/,
     ],
@@ -366,7 +366,7 @@ describe("a scope", () => {
     expect(inner.parameters.gain!.attributes.name).toBe("inner.gain");
     expect(root.part("inner").parameters.gain).toBe(inner.parameters.gain);
     expect(inner.conditions.c).toBe(c);
-    expect(inner.network("body")(constant({ data: [1, 2], shape: [1, 2] })).shape).toEqual([1, 2]);
+    expect(inner.network("body")(constantTensor({ data: [1, 2], shape: [1, 2] })).shape).toEqual([1, 2]);
     const streams = [root.noise.normal([1]), inner.noise.normal([1])].map(({ attributes }) => attributes.stream);
     expect(new Set(streams).size).toBe(2);
     expect(() => root.part("iner")).toThrow(/unknown part "iner"\n.*did you mean "inner"/);

@@ -90,7 +90,7 @@ export function partsOf(index, graph, choose) {
       outputShape: () => [1],
       declare: () => ({ parameters: { scale: { shape: [1], initializer: "ones" } } }),
       values: ({ factor }, output, { y }, { parameters: { scale } }) => {
-        const error = multiply(scale, subtract(output, graph.reshape(y, output.shape)));
+        const error = multiply(scale, subtract(output, graph.reshapeTensor(y, output.shape)));
         return { loss: multiply(factor, mean(square(error), { axes: [1] })), each: error };
       },
       predictions: (_part, output) => ({ values: output, places: graph.topK(output, 1).indices }),
@@ -118,14 +118,14 @@ export function partsOf(index, graph, choose) {
         const posterior = index.gaussianDistribution(z, multiply(0, z));
         const prior = index.familyOf("prior", "standardNormal").distribution(undefined, { event: [2], rows, scope });
         const draw = posterior.draw(scope.noise);
-        const seen = index.gaussianDistribution(scope.network("back")(draw.value), graph.constant(0));
+        const seen = index.gaussianDistribution(scope.network("back")(draw.value), graph.constantTensor(0));
         return {
           latents: { z: { posterior, prior, draw } },
           observations: { x: { distribution: seen, value: index.repeatRows(x, samples) } },
         };
       },
       generate: (_part, { z }, rows, scope) => ({
-        x: index.gaussianDistribution(scope.network("back")(z ?? scope.noise.normal([rows, 2])), graph.constant(0)),
+        x: index.gaussianDistribution(scope.network("back")(z ?? scope.noise.normal([rows, 2])), graph.constantTensor(0)),
       }),
     },
   };

@@ -56,6 +56,18 @@ function sharedCalls({ f, i, b }) {
   };
 }
 
+/** What the graph calls the functions that ops name like layers. */
+const ofGraph = {
+  averagePool2d: "poolAverage2d",
+  conv1d: "convolve1d",
+  conv2d: "convolve2d",
+  convTranspose1d: "convolveTransposed1d",
+  convTranspose2d: "convolveTransposed2d",
+  crossEntropy: "softmaxCrossEntropy",
+  maxPool2d: "poolMax2d",
+  reshape: "reshapeTensor",
+};
+
 export function graphCalls(graph) {
   const make = (dtype) => (shape) => graph.input(`x${shape.join("x")}`, shape, dtype);
   const f = make("float32");
@@ -64,9 +76,11 @@ export function graphCalls(graph) {
     return [graph.sum(graph.square(x)), x];
   };
   return {
-    ...sharedCalls({ f, i: make("int32"), b: make("uint8") }),
-    constant: () => [{ data: [1, 2], shape: [2] }],
-    evaluate: () => [[graph.add(graph.constant(1), 2)], new Map(), { seed: 1, step: 2 }],
+    ...Object.fromEntries(
+      Object.entries(sharedCalls({ f, i: make("int32"), b: make("uint8") })).map(([name, good]) => [ofGraph[name] ?? name, good]),
+    ),
+    constantTensor: () => [{ data: [1, 2], shape: [2] }],
+    evaluate: () => [[graph.add(graph.constantTensor(1), 2)], new Map(), { seed: 1, step: 2 }],
     grad: () => [loss()[0], [loss()[1]]],
     input: () => ["x", [2, 3], "float32"],
     instantiate: () => [graph.opCases()[3]],

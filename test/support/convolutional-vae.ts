@@ -1,15 +1,15 @@
 // A convolutional VAE of 4×4 pixels, small enough for finite differences: 3×3 stride 2 down, two latents, and the way back.
 import {
   add,
-  conv2d,
-  convTranspose2d,
+  convolve2d,
+  convolveTransposed2d,
   evaluate,
   exp,
   grad,
   input,
   matmul,
   multiply,
-  reshape,
+  reshapeTensor,
   sizeOf,
   softplus,
   square,
@@ -35,10 +35,10 @@ export const parameters = Object.fromEntries(Object.entries(shapes).map(([name, 
 export const all: readonly Tensor[] = Object.values(parameters);
 
 export function negativeElbo(weight: Weights, images: Tensor): Tensor {
-  const hidden = reshape(tanh(conv2d(images, weight.down, { stride: 2 })), [2, 8]);
+  const hidden = reshapeTensor(tanh(convolve2d(images, weight.down, { stride: 2 })), [2, 8]);
   const [average, logVariance] = [matmul(hidden, weight.mean), matmul(hidden, weight.spread)];
   const z = add(average, multiply(exp(multiply(logVariance, 0.5)), noise));
-  const logits = convTranspose2d(tanh(reshape(matmul(z, weight.up), [2, 2, 2, 2])), weight.out, { stride: 2 });
+  const logits = convolveTransposed2d(tanh(reshapeTensor(matmul(z, weight.up), [2, 2, 2, 2])), weight.out, { stride: 2 });
   const reconstruction = sum(subtract(softplus(logits), multiply(images, logits)));
   const kl = multiply(sum(subtract(add(square(average), exp(logVariance)), add(logVariance, 1))), 0.5);
   return multiply(add(reconstruction, kl), 0.5);

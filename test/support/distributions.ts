@@ -1,14 +1,14 @@
 // Distributions of families as tests ask for them, and their values in float64.
 import { expect } from "vitest";
 import type { Distribution, Role } from "../../lib/distributions/index.js";
-import { constant, evaluate, type Shape, type Tensor } from "../../lib/graph/index.js";
+import { constantTensor, evaluate, type Shape, type Tensor } from "../../lib/graph/index.js";
 import { Noise, Pass, placeOf, type Tagged } from "../../lib/nn/index.js";
 import { familyOf } from "../../lib/vae/index.js";
 import { feedsByName } from "./feeds.js";
 
 const LOG_2PI = Math.log(2 * Math.PI);
 
-export const tensor = (data: readonly number[], shape: Shape): Tensor => constant({ data, shape });
+export const tensor = (data: readonly number[], shape: Shape): Tensor => constantTensor({ data, shape });
 export const valuesOf = (of: Tensor, states: Record<string, readonly number[]> = {}): number[] => [
   ...evaluate([of], feedsByName([of], states), { seed: 7, step: 3 })[0]!,
 ];

@@ -7,7 +7,7 @@ import {
   matmul,
   mean,
   multiply,
-  reshape,
+  reshapeTensor,
   shuffledIndices,
   square,
   state,
@@ -34,7 +34,7 @@ function training(device: Device, rows: number, batch: number, dtype: DataType):
   const weights = state("weights", [SIZE, 1]);
   const stored = gather(data, shuffledIndices({ rows, batch, shuffle: false, stream: 1 }));
   const x = dtype === "uint8" ? cast(stored) : stored;
-  const error = subtract(reshape(matmul(x, weights), [batch]), mean(x, { axes: [1] }));
+  const error = subtract(reshapeTensor(matmul(x, weights), [batch]), mean(x, { axes: [1] }));
   const loss = mean(square(error));
   const [gradient] = grad(loss, [weights]);
   const rate = dtype === "uint8" ? 1e-6 : 0.05;

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { constant as scalar } from "../../lib/graph/index.js";
+import { constantTensor as scalar } from "../../lib/graph/index.js";
 import {
   adam,
   adamW,

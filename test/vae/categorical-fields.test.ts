@@ -1,6 +1,6 @@
 // Observed fields whose numbers stand for something: their likelihood names the categories.
 import { describe, expect, it } from "vitest";
-import { constant, crossEntropy, negate, reshape, type Tensor } from "../../lib/graph/index.js";
+import { constantTensor, negate, reshapeTensor, softmaxCrossEntropy, type Tensor } from "../../lib/graph/index.js";
 import { defineLikelihood, defineWiring, type FamilyBehaviour, familyOf, vae, type WiringBehaviour } from "../../lib/index.js";
 import { clusteredRows } from "../support/data.js";
 import { failure } from "../support/failure.js";
@@ -20,7 +20,7 @@ function build(categories: FamilyBehaviour["categories"] = () => NAMES) {
     distribution: (_, head, { rows }) => ({
       family: "categorical",
       draw: () => ({ value: head!, logDensity: head! }),
-      logDensity: (value) => negate(crossEntropy(reshape(head!, [rows, TOKENS, NAMES.length]), value)),
+      logDensity: (value) => negate(softmaxCrossEntropy(reshapeTensor(head!, [rows, TOKENS, NAMES.length]), value)),
     }),
   });
   const [posterior, prior, numbers] = [
@@ -52,7 +52,7 @@ function build(categories: FamilyBehaviour["categories"] = () => NAMES) {
       };
     },
     generate: (_, { z }, rows, scope) => {
-      const latent = z ?? constant({ data: Array<number>(rows * 2).fill(0), shape: [rows, 2] });
+      const latent = z ?? constantTensor({ data: Array<number>(rows * 2).fill(0), shape: [rows, 2] });
       return { x: numbers.distribution(scope.network("decoder")(latent), { event: [SIZE], rows, scope }) };
     },
   };

@@ -7,7 +7,7 @@ import { compile } from "../../lib/compile/index.js";
 import { VaeError } from "../../lib/errors.js";
 import {
   add,
-  constant,
+  constantTensor,
   evaluate,
   grad,
   mean,
@@ -304,7 +304,7 @@ describe("derivatives of derivatives through a convolutional model", () => {
     });
     const architecture = build({ ...tiny, objective: { kind: "test.smooth", weight: 0.5 } });
     const pass = new Pass("inference", new Noise("test"));
-    const x = constant({ data: pixels.slice(0, 32), shape: [2, 4, 4, 1] });
+    const x = constantTensor({ data: pixels.slice(0, 32), shape: [2, 4, 4, 1] });
     const { loss, penalty } = architecture.terms({ x }, pass.scope(architecture.place));
     const parameters = new Map(architecture.parameters.map((parameter) => [parameter.name, pass.tensor(parameter)]));
     const values = drawn(architecture);
@@ -316,7 +316,7 @@ describe("derivatives of derivatives through a convolutional model", () => {
 
   it("three unrolled steps of gradient descent", () => {
     const architecture = build(tiny);
-    const x = constant({ data: pixels.slice(0, 32), shape: [2, 4, 4, 1] });
+    const x = constantTensor({ data: pixels.slice(0, 32), shape: [2, 4, 4, 1] });
     const start = new Map(architecture.parameters.map(({ name, shape }) => [name, state(name, shape)]));
     const loss = (parameters: ReadonlyMap<string, Tensor>): Tensor => {
       const pass = new Pass("inference", new NoNoise());

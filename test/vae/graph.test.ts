@@ -8,7 +8,18 @@ import {
   type Likelihood,
 } from "../../lib/distributions/index.js";
 import { VaeError } from "../../lib/errors.js";
-import { constant, evaluate, grad, input, logsumexp, mean, negate, subtract, type Tensor, topological } from "../../lib/graph/index.js";
+import {
+  constantTensor,
+  evaluate,
+  grad,
+  input,
+  logsumexp,
+  mean,
+  negate,
+  subtract,
+  type Tensor,
+  topological,
+} from "../../lib/graph/index.js";
 import { normalDraws } from "../../lib/graph/philox.js";
 import { batchNorm, dense, dropout, linear, Noise, Pass, placeOf, sgd, streamOf } from "../../lib/nn/index.js";
 import { architectureOf } from "../../lib/vae/architecture.js";
@@ -67,7 +78,7 @@ function byHand(logDensity: (x: number, decoded: number) => number, seed: number
 
 function terms(change: Partial<VaeOptions>, options: { seed: number; step: number }, extra = {}): Record<string, number> {
   const { terms: of, place } = build(change);
-  const graph = of({ x: constant({ data: rows.flat(), shape: [2, 3] }) }, inference().scope(place));
+  const graph = of({ x: constantTensor({ data: rows.flat(), shape: [2, 3] }) }, inference().scope(place));
   const names = Object.keys(graph);
   const tensors = names.map((name) => graph[name]!);
   const values = evaluate(tensors, feedsByName(tensors, { ...weights, ...extra }), options);
@@ -138,21 +149,21 @@ describe("densities", () => {
     const count = 4001;
     const x = Array.from({ length: count }, (_, index) => -10 + index * 0.005);
     const likelihood = gaussian({ scale: 0.7 });
-    const head = constant({ data: x.map(() => 0.4), shape: [count, 1] });
-    const log = given(likelihood, head).logDensity(constant({ data: x, shape: [count, 1] }));
+    const head = constantTensor({ data: x.map(() => 0.4), shape: [count, 1] });
+    const log = given(likelihood, head).logDensity(constantTensor({ data: x, shape: [count, 1] }));
     const total = evaluate([log])[0]!.reduce((sum, value) => sum + Math.exp(value) * 0.005, 0);
     expect(total).toBeCloseTo(1, 6);
   });
 
   it("the Bernoulli likelihood sums to one", () => {
-    const logits = constant({ data: [1.3, 1.3], shape: [2, 1] });
-    const log = given("bernoulli", logits).logDensity(constant({ data: [0, 1], shape: [2, 1] }));
+    const logits = constantTensor({ data: [1.3, 1.3], shape: [2, 1] });
+    const log = given("bernoulli", logits).logDensity(constantTensor({ data: [0, 1], shape: [2, 1] }));
     expect(evaluate([log])[0]!.reduce((sum, value) => sum + Math.exp(value), 0)).toBeCloseTo(1, 12);
   });
 
   it("closed KL is the mean of the Monte Carlo one", () => {
     const count = 20_000;
-    const repeat = (values: number[]) => constant({ data: Array.from({ length: count }, () => values).flat(), shape: [count, 2] });
+    const repeat = (values: number[]) => constantTensor({ data: Array.from({ length: count }, () => values).flat(), shape: [count, 2] });
     const posterior = gaussianDistribution(repeat([0.8, -0.3]), repeat([-1.2, 0.4]));
     const scope = inference().scope(placeOf("", {}, "test"));
     const prior = familyOf("prior", "standardNormal").distribution(undefined, { event: [2], rows: count, scope });
@@ -213,7 +224,7 @@ describe("graphs of a model", () => {
   it("the training graph's loss has the right gradient", () => {
     const { terms, place, parameters } = build();
     const pass = inference();
-    const loss = terms({ x: constant({ data: rows.flat(), shape: [2, 3] }) }, pass.scope(place)).loss!;
+    const loss = terms({ x: constantTensor({ data: rows.flat(), shape: [2, 3] }) }, pass.scope(place)).loss!;
     const parameter = parameters.find(({ name }) => name === "encoder.head.weight")!;
     const [gradient] = grad(loss, [pass.tensor(parameter)]);
     const at = (values: readonly number[], tensor: Tensor): Float64Array => {
@@ -325,7 +336,7 @@ describe("graphs of a model", () => {
       return () => trainingGraph(build({ objective: { kind } }), step);
     };
     expect(wrong("test.nothing", {})).toThrow(/test.nothing: expected terms to give a scalar tensor `loss`; received/);
-    expect(wrong("test.row", { loss: constant({ data: [1, 2], shape: [2] }) })).toThrow(
+    expect(wrong("test.row", { loss: constantTensor({ data: [1, 2], shape: [2] }) })).toThrow(
       /a scalar float32 tensor as "loss"; received a float32 tensor \[2\]/,
     );
     expect(() => defineObjective("test.empty", {} as never)).toThrow(/received no parse, no terms/);
@@ -348,7 +359,7 @@ describe("graphs of a model", () => {
     ],
     [
       "latents of other rows",
-      ({ generate }) => generate({ z: constant({ data: [1, 2], shape: [1, 2] }) }),
+      ({ generate }) => generate({ z: constantTensor({ data: [1, 2], shape: [1, 2] }) }),
       /^generate: expected the latent "z" as .*\[2, size\]; received a float32 tensor \[1, 2\]/,
     ],
   ])("an objective that asks for %s is refused", (name, ask, message) => {
@@ -357,7 +368,7 @@ describe("graphs of a model", () => {
       parse: () => ({ kind }),
       terms: (_, context) => {
         ask(context);
-        return { loss: constant(0) };
+        return { loss: constantTensor(0) };
       },
     });
     expect(() => terms({ objective: { kind } }, { seed: 1, step: 0 })).toThrow(VaeError);
@@ -369,13 +380,13 @@ describe("graphs of a model", () => {
       parse: () => ({ kind: "test.generates" }),
       terms: (_, { generate }) => {
         const of = (latents: Readonly<Record<string, Tensor>>, rows?: number): Tensor => generate(latents, rows).x!.mean!;
-        const given = of({ z: constant({ data: [0, 0, 0, 0], shape: [2, 2] }) });
+        const given = of({ z: constantTensor({ data: [0, 0, 0, 0], shape: [2, 2] }) });
         const drawn = of({}, 3);
         expect([given.shape, drawn.shape]).toEqual([
           [2, 3],
           [3, 3],
         ]);
-        return { loss: constant(0), given: mean(given), drawn: mean(drawn) };
+        return { loss: constantTensor(0), given: mean(given), drawn: mean(drawn) };
       },
     });
     const { given, drawn } = terms({ objective: { kind: "test.generates" } }, { seed: 1, step: 0 });
@@ -395,7 +406,7 @@ describe("graphs of a model", () => {
 
   it("stochastic binarization gives zeros and ones with the data as probabilities", () => {
     const architecture = build({ likelihood: { kind: "bernoulli", binarize: "stochastic" } });
-    const stored = constant({ data: Array<number>(3000).fill(0.3), shape: [1000, 3] });
+    const stored = constantTensor({ data: Array<number>(3000).fill(0.3), shape: [1000, 3] });
     const { x } = prepared(architecture, { x: stored }, inference().scope(architecture.place), new Noise("test")).batch;
     const [values] = evaluate([x!]);
     expect(new Set(values)).toEqual(new Set([0, 1]));

@@ -1,7 +1,7 @@
 // What the wirings of a user may get wrong.
 import { describe, expect, it } from "vitest";
 import { gaussianDistribution } from "../../lib/distributions/index.js";
-import { constant, reshape } from "../../lib/graph/index.js";
+import { constantTensor, reshapeTensor } from "../../lib/graph/index.js";
 import { defineWiring, familyOf, type Likelihood, VaeError, type WiringBehaviour } from "../../lib/index.js";
 import { Noise, Pass } from "../../lib/nn/index.js";
 import { architectureOf } from "../../lib/vae/architecture.js";
@@ -11,7 +11,7 @@ import { parseConfig } from "../../lib/vae/config.js";
 let count = 0;
 const build = (part: Partial<WiringBehaviour>) => () => {
   const kind = `wirings.wrong${count++}`;
-  const zeros = (rows: number, size: number) => constant({ data: Array<number>(rows * size).fill(0), shape: [rows, size] });
+  const zeros = (rows: number, size: number) => constantTensor({ data: Array<number>(rows * size).fill(0), shape: [rows, size] });
   defineWiring(kind, {
     parse: () => ({ kind }),
     declare: () => ({
@@ -21,7 +21,7 @@ const build = (part: Partial<WiringBehaviour>) => () => {
     observations: () => ({ x: familyOf("likelihood", "bernoulli").value }),
     trace: (_, { x }, scope, samples) => {
       const rows = x!.shape[0]! * samples;
-      const posterior = gaussianDistribution(zeros(rows, 2), constant(0));
+      const posterior = gaussianDistribution(zeros(rows, 2), constantTensor(0));
       const distribution = familyOf("likelihood", "bernoulli").distribution(zeros(rows, 3), {
         event: [3],
         rows,
@@ -38,11 +38,11 @@ const build = (part: Partial<WiringBehaviour>) => () => {
     ...part,
   });
   const architecture = architectureOf(parseConfig({ wiring: { kind }, fields: { x: [3] } }, "test"));
-  const x = reshape(constant({ data: [0, 1, 0, 1, 0, 1], shape: [6] }), [2, 3]);
+  const x = reshapeTensor(constantTensor({ data: [0, 1, 0, 1, 0, 1], shape: [6] }), [2, 3]);
   return architecture.terms({ x }, new Pass("training", new Noise("training")).scope(architecture.place));
 };
-const draw = { value: constant({ data: [1, 2, 3, 4], shape: [2, 2] }), logDensity: constant({ data: [1, 2], shape: [2, 1] }) };
-const posterior = gaussianDistribution(draw.value, constant(0));
+const draw = { value: constantTensor({ data: [1, 2, 3, 4], shape: [2, 2] }), logDensity: constantTensor({ data: [1, 2], shape: [2, 1] }) };
+const posterior = gaussianDistribution(draw.value, constantTensor(0));
 
 describe("a wiring of a user", () => {
   it("that is right is not refused, and may name its likelihoods", () => {

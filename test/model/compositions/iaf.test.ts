@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import {
   add,
   concatenate,
-  constant,
+  constantTensor,
   matmul,
   multiply,
   negate,
@@ -57,7 +57,7 @@ defineLayer<MaskedDense>("compositions.maskedDense", {
   },
   apply: ({ inputs, degrees, activation }, x, { parameters: { weight, bias } }) => {
     const mask = inputs.flatMap((input) => degrees.map((degree) => (degree >= input ? 1 : 0)));
-    const product = add(matmul(x, multiply(weight!, constant({ data: mask, shape: weight!.shape }))), bias!);
+    const product = add(matmul(x, multiply(weight!, constantTensor({ data: mask, shape: weight!.shape }))), bias!);
     return activation === "relu" ? relu(product) : product;
   },
 });

@@ -1,6 +1,6 @@
 // A classifier probe: a VAE whose latent also explains the class of a row. The encoder, learned from digits without classes, is frozen.
 import { beforeAll, describe, expect, it } from "vitest";
-import { crossEntropy, negate, reshape } from "../../../lib/graph/index.js";
+import { negate, reshapeTensor, softmaxCrossEntropy } from "../../../lib/graph/index.js";
 import {
   adam,
   defineLikelihood,
@@ -30,7 +30,7 @@ defineLikelihood<Categorical>("compositions.categorical", {
     draw: () => {
       throw new VaeError({ code: "argument", operation: "likelihood categorical", problem: "classes are not drawn here" });
     },
-    logDensity: (value) => reshape(negate(crossEntropy(logits!, reshape(value, [rows]))), [rows, 1]),
+    logDensity: (value) => reshapeTensor(negate(softmaxCrossEntropy(logits!, reshapeTensor(value, [rows]))), [rows, 1]),
   }),
 });
 

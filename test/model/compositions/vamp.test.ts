@@ -2,14 +2,14 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import {
   add,
-  constant,
+  constantTensor,
   equal,
   exp,
   floor,
   logsumexp,
   matmul,
   multiply,
-  reshape,
+  reshapeTensor,
   sigmoid,
   subtract,
   sum,
@@ -53,13 +53,13 @@ const decoded = (z: Tensor, scope: Scope): Distribution =>
 function vampPrior(wiring: Vamp, rows: number, scope: Scope): Distribution {
   const { latent, components } = wiring;
   const { mean, logVariance } = encoded(wiring, sigmoid(scope.parameters.pseudoInputs!), scope);
-  const [means, variances] = [reshape(mean, [1, components, latent]), reshape(logVariance, [1, components, latent])];
+  const [means, variances] = [reshapeTensor(mean, [1, components, latent]), reshapeTensor(logVariance, [1, components, latent])];
   const logDensity = (z: Tensor): Tensor => {
-    const each = sum(gaussianDistribution(means, variances).logDensity(reshape(z, [rows, 1, latent])), { axes: [2] });
-    return reshape(subtract(logsumexp(each, { axes: [1] }), Math.log(components)), [rows, 1]);
+    const each = sum(gaussianDistribution(means, variances).logDensity(reshapeTensor(z, [rows, 1, latent])), { axes: [2] });
+    return reshapeTensor(subtract(logsumexp(each, { axes: [1] }), Math.log(components)), [rows, 1]);
   };
   const draw: Distribution["draw"] = (noise) => {
-    const numbers = constant({ data: Array.from({ length: components }, (_, k) => k), shape: [1, components] });
+    const numbers = constantTensor({ data: Array.from({ length: components }, (_, k) => k), shape: [1, components] });
     const chosen = equal(floor(multiply(noise.uniform([rows, 1]), components)), numbers);
     const value = add(matmul(chosen, mean), multiply(exp(multiply(0.5, matmul(chosen, logVariance))), noise.normal([rows, latent])));
     return { value, logDensity: logDensity(value) };
