@@ -131,7 +131,7 @@ function givenFields(architecture: Architecture, given: Given = {}, rows: number
   if (!isRecord(given)) throw wrong("given as values of conditions by name: { label: 3 }", given);
   const unknown = Object.keys(given).find((name) => !names.includes(name));
   if (unknown !== undefined) {
-    const known = names.length === 0 ? "no conditions: this model has none" : `the model's conditions, ${names.join(", ")}`;
+    const known = names.length === 0 ? "no conditions: this model generates without any" : `the model's conditions, ${names.join(", ")}`;
     throw wrong(`given to hold ${known}`, unknown, suggestion(unknown, names).trim());
   }
   return Object.fromEntries(
@@ -140,24 +140,25 @@ function givenFields(architecture: Architecture, given: Given = {}, rows: number
       const { shape, names: categories } = fields[name]!;
       const size = sizeOf(shape);
       if (value === undefined) throw wrong(`given.${name}: the model asks for it`, undefined, `${operation}(…, { given: { ${name}: … } })`);
-      const list: readonly unknown[] =
-        typeof value === "string" || typeof value === "number" ? [value] : Array.from(value as ArrayLike<unknown>);
-      if (list.length !== size && list.length !== rows * size) {
-        throw wrong(
-          `given.${name} as ${size === 1 ? "one value" : `${size} values`}, or as ${rows * size} for ${rows} rows`,
-          `${list.length} values`,
-        );
+      const list: unknown = typeof value === "string" || typeof value === "number" ? [value] : value;
+      if (ArrayBuffer.isView(list)) checkAttached(operation, list, `given.${name}`);
+      if (!isArrayLike(list) || (list.length !== size && list.length !== rows * size)) {
+        const expected = `given.${name} as ${size === 1 ? "one value" : `${size} values`}, or as ${rows * size} for ${rows} rows`;
+        const received = isArrayLike(list) ? `${list.length} values` : describe(list);
+        throw new VaeError({ code: "argument", operation, expected, received });
       }
       const numberOf = (item: unknown): number => {
-        const place = typeof item === "string" ? (categories?.indexOf(item) ?? -1) : item;
+        const place = typeof item === "string" ? categories?.indexOf(item) : item;
         const isRight =
           typeof place === "number" &&
-          (categories === undefined ? Number.isFinite(place) : Number.isInteger(place) && place >= 0 && place < categories.length);
+          (categories === undefined
+            ? Number.isFinite(Math.fround(place))
+            : Number.isInteger(place) && place >= 0 && place < categories.length);
         if (isRight) return place;
         const expected = categories === undefined ? "finite numbers" : `${categories.length} categories, by name or number`;
-        throw wrong(`given.${name} to hold ${expected}`, item, suggestion(String(item), categories ?? []).trim());
+        throw wrong(`given.${name} to hold ${expected}`, item, typeof item === "string" ? suggestion(item, categories ?? []).trim() : "");
       };
-      const numbers = list.map(numberOf);
+      const numbers = Array.from(list, numberOf);
       const data = categories === undefined ? new Float32Array(rows * size) : new Int32Array(rows);
       for (let index = 0; index < data.length; index++) data[index] = numbers[index % numbers.length]!;
       return [name, { data, dtype: isInt32Array(data) ? "int32" : "float32", size }] as const;
