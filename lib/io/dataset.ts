@@ -286,8 +286,14 @@ function notASource(source: unknown, operation: string): VaeError {
     string: "load a file first, for example with await datasets.csv(path)",
     Promise: "await it first",
   };
-  const hint = types.isPromise(source) ? hints.Promise : hints[typeof source];
-  return new VaeError({ code: "argument", operation, expected, received: describe(source), ...(hint === undefined ? {} : { hint }) });
+  const stream = isRecord(source) && source.kind === "stream";
+  const hint = types.isPromise(source)
+    ? hints.Promise
+    : stream
+      ? "fit and train read streams; other methods take rows that are there"
+      : hints[typeof source];
+  const received = stream ? "a stream of rows" : describe(source);
+  return new VaeError({ code: "argument", operation, expected, received, ...(hint === undefined ? {} : { hint }) });
 }
 
 function notValues(data: unknown, what: string, operation: string): VaeError {
