@@ -7,6 +7,7 @@ import { isArray, isArrayLike, isFloat32Array, isInt32Array } from "../graph/kin
 import { sizeOf } from "../graph/tensor.js";
 import { checkValues } from "../io/check.js";
 import type { DataSource, Dataset } from "../io/dataset.js";
+import { fieldsOf } from "../io/fields.js";
 import { type CallOptions, overRows, type Program, type ProgramCall, runBatch } from "../train/program.js";
 import {
   batchFor,
@@ -46,13 +47,15 @@ export async function feedRows(model: Inference, dataset: Dataset, operation: st
 
 /**
  * The same for what needs no likelihood of x: a row outside of the values that the likelihood takes has a latent all the same. Its
- * values need only be finite.
+ * values need only be finite. Fields that the program does not ask for may be missing; where they are there they are checked.
  */
-async function feedAnyRows(model: Inference, dataset: Dataset, operation: string): Promise<Feed> {
+async function feedAnyRows(model: Inference, dataset: Dataset, { inputs }: Program, operation: string): Promise<Feed> {
   await checkBytesAsTrained(model, dataset, operation);
-  const { fields } = model.trainable;
-  const unbounded = Object.entries(fields).map(([name, { range: _, ...field }]) => [name, field] as const);
-  return feedOf(Object.fromEntries(unbounded), dataset, operation);
+  const given = fieldsOf(dataset);
+  const asked = Object.entries(model.trainable.fields).filter(([name]) => Object.hasOwn(inputs, name) || Object.hasOwn(given, name));
+  const unbounded = asked.map(([name, { range: _, ...field }]) => [name, field] as const);
+  const { rows, fields } = await feedOf(Object.fromEntries(unbounded), dataset, operation);
+  return { rows, fields: Object.fromEntries(Object.entries(fields).filter(([name]) => Object.hasOwn(inputs, name))) };
 }
 
 export async function encode(model: Inference, source: DataSource, signal?: Signal): Promise<Encoding> {
@@ -62,19 +65,22 @@ export async function encode(model: Inference, source: DataSource, signal?: Sign
 
 async function encodeRows(model: Inference, dataset: Dataset, operation: string, signal: Signal): Promise<Encoding> {
   const { trainable } = model;
-  const feed = await feedAnyRows(model, dataset, operation);
+  const program = encodeProgram(trainable);
+  const feed = await feedAnyRows(model, dataset, program, operation);
   const latent = latentSize(trainable);
   const widths = { mean: latent, standardDeviation: latent };
-  const { mean, standardDeviation } = await programRows(model, encodeProgram(trainable), feed, widths, { operation, signal });
+  const { mean, standardDeviation } = await programRows(model, program, feed, widths, { operation, signal });
   return { mean: mean!, standardDeviation: standardDeviation! };
 }
 
 export async function reconstruct(model: Inference, source: DataSource, signal?: Signal): Promise<Float32Array> {
   signal?.throwIfAborted();
   const operation = "reconstruct";
-  const feed = await feedAnyRows(model, await ownRows(model, source, operation, stopping(signal)), operation);
   const { trainable } = model;
-  return (await programRows(model, reconstructProgram(trainable), feed, { mean: trainable.size }, { operation, signal })).mean!;
+  const dataset = await ownRows(model, source, operation, stopping(signal));
+  const program = reconstructProgram(trainable);
+  const feed = await feedAnyRows(model, dataset, program, operation);
+  return (await programRows(model, program, feed, { mean: trainable.size }, { operation, signal })).mean!;
 }
 
 /** Runs rows through a program whose outputs have known widths; one that it does not give is NaN. */

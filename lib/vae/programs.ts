@@ -1,9 +1,10 @@
 // What a trained model is asked, as programs over rows.
 import type { Distribution } from "../distributions/index.js";
 import { VaeError } from "../errors.js";
-import { concatenate, input, reshapeTensor, type Shape, sizeOf, slice, type Tensor } from "../graph/index.js";
+import { concatenate, input, reshapeTensor, type Shape, sizeOf, slice, type Tensor, topological } from "../graph/index.js";
 import { type NoiseSource, NoNoise, Pass, RowNoise, ScaledNoise, type Scope } from "../nn/index.js";
 import type { Program } from "../train/program.js";
+import type { FieldSpec } from "../train/trainable.js";
 import type { Architecture } from "./architecture.js";
 import { prepared, restored } from "./prepare.js";
 import { importanceLogWeights, klContributions, logLikelihood, type Trace } from "./trace.js";
@@ -56,11 +57,7 @@ export function latentsOf(architecture: Architecture): readonly LatentOutline[] 
   if ("latent" in config) return [{ name: "z", size: config.latent }];
   const known = outlines.get(architecture);
   if (known !== undefined) return known;
-  const inputs = Object.entries(architecture.fields).map(
-    ([name, { shape, dtypes }]) => [name, input(name, [1, ...shape], dtypes[0])] as const,
-  );
-  const scope = new Pass("inference", new NoNoise()).scope(architecture.place);
-  const { latents } = traced(architecture, Object.fromEntries(inputs), scope);
+  const { latents } = outlined(architecture, new Pass("inference", new NoNoise()).scope(architecture.place));
   const outline = Object.entries(latents).map(([name, { draw }]) => ({ name, size: draw.value.shape[1]! }));
   outlines.set(architecture, outline);
   return outline;
@@ -80,31 +77,67 @@ function meanOf(architecture: Architecture, distribution: Distribution | undefin
   throw new VaeError({ code: "architecture", operation: "decode", problem, expected: "a likelihood of x whose distribution has a mean" });
 }
 
-/** Rows → mean and standard deviation of q(z|x), all latents beside each other. */
-export function encodeProgram(architecture: Architecture): Program {
+/** What is made of the trace of some rows, at the middle of their latents. */
+type OfTrace = (trace: Trace, scope: Scope) => Readonly<Record<string, Tensor>>;
+
+/** A program over rows that asks for the fields alone that its outputs depend on: an encoder may see no classes. */
+function middleProgram(architecture: Architecture, name: string, of: OfTrace): Program {
+  const fields = Object.entries(architecture.fields);
+  const asked = fieldsBehind(architecture, name, of);
   return {
-    name: "encode",
+    name,
     draws: withoutNoise,
-    inputs: rowInputs(architecture),
-    build: (inputs, scope) => {
-      const trace = traced(architecture, inputs, scope);
-      const deviation = Object.values(trace.latents).every(({ posterior }) => posterior.standardDeviation !== undefined);
-      return {
-        mean: joined(trace, middle),
-        ...(deviation ? { standardDeviation: joined(trace, ({ posterior }) => posterior.standardDeviation!) } : {}),
-      };
+    inputs: Object.fromEntries(fields.filter(([field]) => asked.has(field)).map(([field, { shape }]) => [field, shape])),
+    build: (inputs, scope, rows) => {
+      // A wiring finds every field there; nothing that is asked for comes from these.
+      const others = fields.filter(([field]) => !asked.has(field)).map(([field, spec]) => [field, leafOf(field, spec, rows)] as const);
+      return of(traced(architecture, { ...inputs, ...Object.fromEntries(others) }, scope), scope);
     },
   };
 }
 
+function leafOf(name: string, { shape, dtypes }: FieldSpec, rows: number): Tensor {
+  return input(name, [rows, ...shape], dtypes[0]);
+}
+
+/** The trace of one row, whose fields are inputs by their names. */
+function outlined(architecture: Architecture, scope: Scope): Trace {
+  const leaves = Object.entries(architecture.fields).map(([name, spec]) => [name, leafOf(name, spec, 1)] as const);
+  return traced(architecture, Object.fromEntries(leaves), scope);
+}
+
+/** The fields that what is made of a trace depends on, x among them: that says how many rows there are. */
+function fieldsBehind(architecture: Architecture, program: string, of: OfTrace): ReadonlySet<string> {
+  const known = behind.get(architecture) ?? new Map<string, ReadonlySet<string>>();
+  behind.set(architecture, known);
+  const before = known.get(program);
+  if (before !== undefined) return before;
+  const scope = new Pass("inference", new NoNoise()).scope(architecture.place);
+  const outputs = Object.values(of(outlined(architecture, scope), scope));
+  const leaves = topological(outputs).filter(({ op }) => op === "input");
+  const names = new Set(["x", ...leaves.map(({ attributes }) => String(attributes.name))]);
+  known.set(program, names);
+  return names;
+}
+
+const behind = new WeakMap<Architecture, Map<string, ReadonlySet<string>>>();
+
+/** Rows → mean and standard deviation of q(z|x), all latents beside each other. */
+export function encodeProgram(architecture: Architecture): Program {
+  return middleProgram(architecture, "encode", (trace) => {
+    const deviation = Object.values(trace.latents).every(({ posterior }) => posterior.standardDeviation !== undefined);
+    return {
+      mean: joined(trace, middle),
+      ...(deviation ? { standardDeviation: joined(trace, ({ posterior }) => posterior.standardDeviation!) } : {}),
+    };
+  });
+}
+
 /** Rows → E[x|z] at the posterior's mean. */
 export function reconstructProgram(architecture: Architecture): Program {
-  return {
-    name: "reconstruct",
-    draws: withoutNoise,
-    inputs: rowInputs(architecture),
-    build: (inputs, scope) => ({ mean: meanOf(architecture, traced(architecture, inputs, scope).observations.x?.distribution, scope) }),
-  };
+  return middleProgram(architecture, "reconstruct", ({ observations }, scope) => ({
+    mean: meanOf(architecture, observations.x?.distribution, scope),
+  }));
 }
 
 /** Latents `[rows, Σ sizes]` → E[x|z]. */

@@ -113,6 +113,15 @@ describe("a conditional VAE", () => {
     await withLoaded(named, async (loaded) => expect(await loaded.score(texts)).toEqual(await named.score(texts)));
   });
 
+  it("encodes rows that are not told what the decoder alone is told", async () => {
+    await using own = build({ conditions: { label: category(CLASSES, { at: "decoder" }) } });
+    const rows = held!.x.subarray(0, 3 * PIXELS);
+    const { mean } = await own.encode(rows);
+    expect(mean).toEqual((await own.encode({ x: rows, label: [1, 2, 3] })).mean);
+    expectClose(await own.decode(mean, { given: { label: [1, 2, 3] } }), await own.reconstruct({ x: rows, label: [1, 2, 3] }));
+    await expect(own.reconstruct(rows)).rejects.toMatchObject({ code: "data", message: expect.stringMatching(/no field "label"/) });
+  });
+
   it("refuses a buffer that was transferred, and numbers that float32 does not hold", async () => {
     const gone = Int32Array.of(1, 2, 3);
     structuredClone(gone.buffer, { transfer: [gone.buffer] });

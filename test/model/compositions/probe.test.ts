@@ -160,8 +160,19 @@ describe("a probe on a frozen encoder", () => {
       await expect(model.score(unknown(value))).rejects.toMatchObject(refused);
       await expect(model.fit(unknown(value), training)).rejects.toMatchObject(refused);
     }
-    await expect(model.encode(x)).rejects.toMatchObject({ code: "data", message: expect.stringMatching(/no field "label"/) });
+    await expect(model.evaluate(x)).rejects.toMatchObject({ code: "data", message: expect.stringMatching(/no field "label"/) });
     await expect(model.score({ x, label: label.subarray(1) })).rejects.toMatchObject({ code: "shape" });
+  });
+
+  it("encodes and reconstructs rows that have no class: neither depends on it", async () => {
+    const { x, label } = held!;
+    expect(await model.encode(x)).toEqual(await model.encode(held!));
+    expect(await model.reconstruct(x)).toEqual(await model.reconstruct(held!));
+    const [from, to] = [x.subarray(0, PIXELS), x.subarray(PIXELS, 2 * PIXELS)];
+    expect(await model.interpolate(from, to, 3)).toHaveLength(3 * PIXELS);
+    // A class that is there is looked at all the same.
+    const unknown = { x, label: label.map((known, row) => (row === 4 ? 10 : known)) };
+    await expect(model.encode(unknown)).rejects.toMatchObject({ code: "data", message: expect.stringMatching(/unknown category 10/) });
   });
 
   it("saves and loads", async () => {
