@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { datasets, load, type Standardization, split, standardizer } from "../../lib/index.js";
+import { type Dataset, datasets, load, split, standardizer } from "../../lib/index.js";
 import { root, startNode } from "../support/cli.js";
 
 const readme = readFileSync(join(root, "README.md"), "utf8");
@@ -80,22 +80,29 @@ test("trains, keeps its threshold, and judges readings by name in another proces
   expect(training.stdout).toMatch(/^300 rows for the threshold/);
 
   // What is saved gives the same scores here as in the process that trained.
-  const { preparation: saved, threshold } = JSON.parse(readFileSync(join(folder, "sensors.json"), "utf8")) as {
-    preparation: Standardization;
-    threshold: number;
-  };
+  const threshold: unknown = JSON.parse(readFileSync(join(folder, "threshold.json"), "utf8"));
   using model = await load(join(folder, "sensors.vae"));
   expect(model.columns).toEqual(["temperature", "pressure", "flow", "voltage"]);
-  const preparation = standardizer(saved);
   const all = await datasets.csv(join(folder, "normal.csv"), { columns: [...model.columns!], missing: "drop" });
   expect(all.rows).toBe(1499);
   const [learned, heldOut] = split(all, { fraction: 0.4, seed: 1 });
   const [, calibration] = split(heldOut, { fraction: 0.5, seed: 2 });
-  const scores = (await model.score(preparation.apply(calibration))).sort();
+  const scores = (await model.score(calibration)).sort();
   expect(scores[Math.ceil(0.99 * 301) - 1]).toBe(threshold);
-  // The statistics are those of the training part alone.
-  expect(JSON.parse(JSON.stringify(standardizer(learned)))).toEqual(saved);
-  expect(JSON.parse(JSON.stringify(standardizer(all)))).not.toEqual(saved);
+  // The statistics are those of the training part alone, and stand in the model's file.
+  const weights = await model.parameters();
+  const floats = (rows: Dataset) => {
+    const { mean, standardDeviation } = standardizer(rows);
+    return [Float32Array.from(mean), Float32Array.from(standardDeviation)];
+  };
+  const saved = [weights.get("prepare.mean")!.data, weights.get("prepare.standardDeviation")!.data];
+  expect(saved).toEqual(floats(learned));
+  expect(saved).not.toEqual(floats(all));
+  // What the model gives is in the units of the file.
+  const rebuilt = await model.reconstruct(datasets.records([{ temperature: 60, pressure: 2, flow: 12, voltage: 24 }]));
+  [60, 2, 12, 24].forEach((value, column) => {
+    expect(Math.abs(rebuilt[column]! - value), model.columns![column]).toBeLessThan(4 * saved[1]![column]!);
+  });
 
   // Good readings pass, odd ones do not, in any order of the fields; what is no reading is an error.
   const good = Array.from({ length: 200 }, reading);
@@ -114,7 +121,7 @@ test("trains, keeps its threshold, and judges readings by name in another proces
   expect(strange(answers.slice(400, 500))).toBeGreaterThanOrEqual(90);
   expect(strange(answers.slice(500, 501))).toBe(1);
   expect(answers.slice(501)).toEqual(["data", "data", "data"]);
-  const [first] = await model.score(preparation.apply(datasets.records(good.slice(0, 1))));
+  const [first] = await model.score(datasets.records(good.slice(0, 1)));
   expect((answers[0] as Answer).score).toBe(first);
 });
 
