@@ -54,6 +54,7 @@ export interface GivenOptions<C extends NamedConditions = NamedConditions> exten
   readonly given?: Given<C>;
 }
 
+/** What `sample` takes. */
 export interface SampleOptions<C extends NamedConditions = NamedConditions> extends GivenOptions<C> {
   /** Scales the noise that latents are drawn with: below 1 samples are more typical and less varied; default 1. */
   readonly temperature?: number;
@@ -144,7 +145,10 @@ export class Vae<Config extends VaeConfig | WiredConfig = VaeConfig> extends Tra
     return withMemoryErrors("encode", FEWER_ROWS, () => encode(this.#model, data, signal));
   }
 
-  /** E[x|z] of every latent, `rows × product(input)`: probabilities under a Bernoulli likelihood, means under a Gaussian. */
+  /**
+   * E[x|z] of every latent, `rows × product(input)`: probabilities under a Bernoulli likelihood, means under a Gaussian, in the units of
+   * the rows where the model prepares these. A model of several latents takes them beside each other, as `encode` gives them.
+   */
   async decode(
     latents: Latents,
     options: GivenOptions<NonNullable<Config["conditions"]>> = {},
@@ -263,7 +267,11 @@ export class Vae<Config extends VaeConfig | WiredConfig = VaeConfig> extends Tra
   }
 }
 
-/** Makes a model of another wiring, with new weights; see {@link defineWiring}. */
+/**
+ * Makes a model of another wiring, with new weights; see {@link defineWiring}.
+ *
+ * @throws VaeError as for a plain model, and `"argument"` for a wiring that gives what it should not
+ */
 export function vae<C extends NamedConditions = Record<string, never>, O extends ObjectiveOption = "elbo">(
   options: WiredOptions<C, O> & PlacementOptions,
   ...surplus: never[]

@@ -6,6 +6,7 @@ interface Bernoulli extends Likelihood {
   readonly binarize: "none" | "threshold" | "stochastic";
 }
 
+/** Options of {@link bernoulli}. */
 export interface BernoulliOptions {
   /**
    * `"none"` (default) takes the data as they are: values between 0 and 1 count as probabilities, which gives the usual

@@ -155,6 +155,7 @@ function boundedLogScale(minimumScale: number, logScale: Tensor): Tensor {
   return add(low, softplus(subtract(logScale, low)));
 }
 
+/** Options of {@link gaussianPosterior}. */
 export interface GaussianPosteriorOptions {
   /**
    * What log σ² is kept within, by a bound that is soft and has a gradient everywhere; default [-30, 20]. In the middle three fifths
@@ -173,6 +174,7 @@ definePosterior<Gaussian>("gaussian", {
   parse: (options) => ({ kind: "gaussian", logVarianceRange: parseRange(options) }),
 });
 
+/** Options of the likelihood {@link gaussian}. */
 export interface GaussianLikelihoodOptions {
   /**
    * The standard deviation σ: a number (default 1), `"learned"` for one learned σ (σ-VAE, Rybkin et al. 2021), `"perDimension"`

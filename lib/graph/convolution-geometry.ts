@@ -7,6 +7,7 @@ import { isArray } from "./kinds.js";
 import { type Shape, sameShape, showShape } from "./tensor.js";
 import { checkImage, checkTables } from "./window-limits.js";
 
+/** Two numbers: of the vertical and of the horizontal axis, or before and behind. */
 export type Pair = readonly [number, number];
 
 /**

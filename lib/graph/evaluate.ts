@@ -8,6 +8,7 @@ import { isTensor, showShape, sizeOf, type Tensor, topological } from "./tensor.
 /** The values of inputs and states, or of any other tensor to be taken as given, row-major. */
 export type Feeds = ReadonlyMap<Tensor, ArrayLike<number>>;
 
+/** Options of {@link evaluate}. */
 export interface EvaluateOptions {
   /** Key of the noise. Default 0. */
   readonly seed?: number | bigint | undefined;

@@ -61,6 +61,7 @@ export type None = readonly [];
 export type One = readonly [Tensor];
 export type Two = readonly [Tensor, Tensor];
 export type Three = readonly [Tensor, Tensor, Tensor];
+/** The inputs of a row that has any number of them. */
 export type Many = readonly Tensor[];
 
 /** The attributes of a row that has none. */

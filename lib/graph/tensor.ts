@@ -28,6 +28,7 @@ export interface Tensor {
 /** A tensor, or a number that stands for a float32 scalar. */
 export type TensorLike = Tensor | number;
 
+/** What is known of a tensor before it has values. */
 export interface TensorType {
   readonly shape: Shape;
   readonly dtype: DType;
@@ -82,6 +83,7 @@ export function sizeOf(shape: Shape): number {
   return product;
 }
 
+/** Whether two shapes have the same axes. */
 export function sameShape(a: Shape, b: Shape): boolean {
   checkArray("sameShape", a);
   checkArray("sameShape", b);

@@ -51,7 +51,9 @@ export interface Dataset {
 
 /**
  * Whatever holds rows. An array is an array of rows; for batches pass an iterator, such as `batches.values()`. A record of arrays
- * by name, `{ x: images, label: labels }`, brings further fields beside the rows, which are its `x`; batches may be such records, too. Async iterables are generators, streams of Node and web streams; their chunks of bytes may be cut anywhere, all other batches hold whole rows.
+ * by name, `{ x: images, label: labels }`, brings further fields beside the rows, which are its `x`; batches may be such records, too.
+ * Async iterables are generators, streams of Node and web streams; their chunks of bytes may be cut anywhere, all other batches hold
+ * whole rows.
  *
  * Iterables are held in memory, up to a limit, and read no further than is needed. Whatever ends the reading, they are closed. An
  * abort and a disposal of the model end it at once, also while a batch is awaited. What a source throws is passed on as it is.

@@ -13,6 +13,7 @@ export interface Dense extends Layer {
   readonly initializer: Initializer;
 }
 
+/** Options of {@link dense}. */
 export interface DenseOptions extends LayerOptions {
   /** Default `"linear"`. */
   readonly activation?: Activation;

@@ -31,6 +31,7 @@ export interface NormalizationOptions extends LayerOptions {
   readonly activation?: Activation;
 }
 
+/** Options of {@link batchNorm}. */
 export interface BatchNormOptions extends NormalizationOptions {
   /**
    * The part of a running statistic that a step keeps: running ← momentum · running + (1 − momentum) · batch; default 0.9. It is

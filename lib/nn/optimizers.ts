@@ -163,6 +163,7 @@ export interface OptimizerOptions {
   readonly clipNorm?: number;
 }
 
+/** Options of {@link adam}. */
 export interface AdamOptions extends OptimizerOptions {
   /** Decay of the mean of gradients; default 0.9. */
   readonly beta1?: number;
@@ -186,6 +187,7 @@ export function adam(options: AdamOptions = {}, ...surplus: never[]): Optimizer 
   return optimizers.construct("adam", { options, surplus, usual: "learningRate" });
 }
 
+/** Options of {@link adamW}. */
 export interface AdamWOptions extends AdamOptions {
   /** Every step also takes learningRate · weightDecay · parameter away, from all parameters as in PyTorch; default 0.01. */
   readonly weightDecay?: number;
@@ -240,6 +242,7 @@ defineOptimizer<Adam>("adamW", {
   parse: (options) => ({ kind: "adamW", ...parseAdam(options), weightDecay: options.number("weightDecay", { minimum: 0 }, 0.01) }),
 });
 
+/** Options of {@link sgd}. */
 export interface SgdOptions extends OptimizerOptions {
   /** Velocity kept from step to step; default 0. */
   readonly momentum?: number;

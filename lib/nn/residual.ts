@@ -38,6 +38,7 @@ interface Residual extends Layer {
   readonly activation: Activation;
 }
 
+/** Options of {@link residual}. */
 export interface ResidualOptions extends LayerOptions {
   /** Layers on the way around, where the shape changes: `[conv2d(64, 1, { stride: 2 })]`. Default: none, x itself. */
   readonly shortcut?: readonly Layer[];

@@ -24,6 +24,7 @@ import { type Behaviour, type Branded, Registry } from "./tagged.js";
 /** A number as a function of the step, as plain data. */
 export type Schedule = Branded<"schedule">;
 
+/** What the schedules of one kind do. */
 export interface ScheduleBehaviour<S extends Schedule = Schedule> extends Behaviour {
   parse(options: Fields): S;
   /** The value at `step`, a float32 scalar that counts from 0. */

@@ -5,7 +5,9 @@ import type { ParameterSpec } from "./parameters.js";
 
 /** Where noise comes from; every call gives draws that are independent of all others. */
 export interface NoiseSource {
+  /** Independent standard normal draws. */
   normal(shape: Shape): Tensor;
+  /** Independent draws from [0, 1). */
   uniform(shape: Shape): Tensor;
   /** A source whose draws follow from this one's name and this further one, and not from what else is drawn. */
   within(name: string): NoiseSource;
@@ -19,6 +21,7 @@ export type ConditionShapes = Readonly<Record<string, Shape>>;
 
 /** A list of layers that a part owns. */
 export interface NetworkSpec {
+  /** An empty list with an `output` is a linear network. */
   readonly layers: readonly Layer[];
   /** The shape of one sample that goes in. */
   readonly input: Shape;
@@ -30,6 +33,7 @@ export interface NetworkSpec {
 export interface Declared {
   /** What is learned or, with `trainable: false`, kept beside it. */
   readonly parameters?: Readonly<Record<string, ParameterSpec>>;
+  /** Networks, which the part applies by `scope.network(name)`. */
   readonly networks?: Readonly<Record<string, NetworkSpec>>;
   /** Parts within this one, such as the families of a wiring; each is then given a scope of its own. */
   readonly parts?: Readonly<Record<string, Declared>>;
@@ -65,7 +69,7 @@ export type PartOf<D extends Declared, Name extends string> =
         : never
       : never;
 
-/** Applies a network to `[rows, ...input]`. */
+/** Applies a network to `[rows, ...input]`. @param conditions that its layers may read; default: those of the scope */
 export type NetworkFunction = (x: Tensor, conditions?: Conditions) => Tensor;
 
 /**
@@ -78,8 +82,9 @@ export interface Scope<D extends Declared = Declared> {
   readonly mode: "training" | "inference";
   /** Noise of this part's own: what other parts draw does not change it. In training it is new on every step. */
   readonly noise: NoiseSource;
+  /** What the model is told beside its rows, encoded for networks: categories as a vector of one 1 and zeros otherwise. */
   readonly conditions: Conditions;
-  /** The parameters that this part declared, by their own names. */
+  /** The parameters that this part declared, by their own names; in a plan they are the model's weights. */
   readonly parameters: ParametersOf<D>;
   /**
    * A network that this part declared. Applied twice to the very same tensor it is one application: it draws no new noise

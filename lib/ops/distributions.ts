@@ -10,6 +10,7 @@ import type { NdArray, Operand } from "./ndarray.js";
 import { toNdArray } from "./ndarray.js";
 import { type Draw, drawOptions, type Plans } from "./plans.js";
 
+/** The functions of distributions, on arrays. */
 export interface DistributionFunctions {
   /**
    * A draw from N(μ, σ²) through which gradients reach μ and σ: z = μ + exp(½ log σ²) · ε (Kingma & Welling 2014, §2.4).

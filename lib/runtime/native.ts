@@ -14,6 +14,7 @@ export type NativeBuffer = { readonly __buffer: unique symbol };
 /** A validated plan with its arena, bound to resident buffers. Opaque. */
 export type NativeSession = { readonly __session: unique symbol };
 
+/** The values of a tensor on the side of JavaScript, row-major. */
 export type HostArray = Float32Array | Int32Array | Uint8Array;
 
 export interface RunOptions {

@@ -18,7 +18,8 @@ export type TrainLength =
   | {
       /**
        * Passes over the data; default 1. They make `epochs × rows / batchSize` steps, rounded up: 100 passes over 20 rows in batches
-       * of 128 are 16 steps. Give `steps`, or a smaller `batchSize`, where that is too few.
+       * of 128 are 16 steps. Give `steps`, or a smaller `batchSize`, where that is too few. A
+       * stream must say its rows to have epochs.
        */
       readonly epochs?: number;
       readonly steps?: never;
@@ -47,7 +48,10 @@ export interface TrainSettings extends GroupOptions {
    * such as an average over processes. Default: none. An optimizer's own `clipNorm` comes after them.
    */
   readonly gradientTransforms?: readonly GradientTransform[];
-  /** A new order of the rows in every epoch; default true. */
+  /**
+   * A new order of the rows in every epoch; default true. The rows of a stream come in its own order, see
+   * {@link StreamOptions.shuffleBuffer}.
+   */
   readonly shuffle?: boolean;
   /** Threads on the CPU from now on; default: those that the model was made with. Results do not depend on it. */
   readonly threads?: number;
@@ -75,7 +79,7 @@ export type TrainOptions = TrainSettings & TrainLength;
 export interface FitSettings<E = unknown, M extends Metrics = Metrics> extends TrainSettings {
   /** Rows to evaluate after every epoch; columns with names are matched with those of the training data. */
   readonly validation?: DataSource;
-  /** Called about seven times a second. Training waits for a promise that it returns, and ends where that rejects. */
+  /** Called about seven times a second, with means of the metrics. Training waits for a promise that it returns, and ends where that rejects. */
   readonly onProgress?: (progress: Progress<M>) => void | Promise<void>;
   /** Measure the kernels of the training step, for {@link History.profile}; costs a few percent of speed. Default false. */
   readonly profile?: boolean;

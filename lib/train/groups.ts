@@ -24,11 +24,17 @@ export interface ParameterGroup {
 
 /** The options of a training that say how each parameter is trained. */
 export interface GroupOptions {
-  /** A parameter belongs to the first group that selects it, and to none where none does. */
+  /**
+   * A parameter belongs to the first group that selects it. What no group selects is trained by the training's own `optimizer`, and
+   * minimises `loss`.
+   */
   readonly groups?: readonly ParameterGroup[];
-  /** Patterns of names of parameters that stay as they are: short for groups of `optimizer: "frozen"`. */
+  /** Patterns of names of parameters that stay as they are, to the bit: short for a first group of `optimizer: "frozen"`. */
   readonly freeze?: readonly string[];
-  /** Factors on learning rates, by patterns of names; the first that fits a name holds, beside its group's own. */
+  /**
+   * Factors on learning rates, by patterns of names: `{ encoder: 0.1, "**.bias": 2 }`. The first that fits a name holds, multiplied by
+   * the `rate` of its group; 0 freezes.
+   */
   readonly rates?: Readonly<Record<string, number>>;
 }
 

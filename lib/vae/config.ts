@@ -46,12 +46,12 @@ export interface ModelOptions<C extends NamedConditions = NamedConditions, O ext
   /**
    * What rows come with beside x, by the names of their fields: `{ label: category(10), age: real() }`. They enter the encoder and the
    * decoder, or one of them (`at`): joined to what goes in, unless a layer {@link joinCondition} or {@link film} reads them.
-   * Every verb that takes rows takes these fields with them; `decode` and `sample` take them as `given`.
+   * Every verb that takes rows takes these fields with them; `decode`, `sample` and `interpolate` take those of the decoder as `given`.
    */
   readonly conditions?: C;
   /**
    * How rows of x are brought into the units that the model works in: {@link standardize}. Default: not at all. What it learns of the
-   * training rows is saved with the model, applied in every method that takes rows, and inverted in those that give some.
+   * rows of the first training is saved with the model, applied in every method that takes rows, and inverted in those that give some.
    */
   readonly prepare?: "standardize" | Preparation;
 }
@@ -71,12 +71,14 @@ export interface VaeOptions<C extends NamedConditions = NamedConditions, O exten
   readonly posterior?: KindName<"posterior", "gaussian"> | Posterior;
   /** Default `"standardNormal"`. */
   readonly prior?: KindName<"prior", "standardNormal"> | Prior;
+  /** p(x|z): `"bernoulli"` for values in [0, 1] such as pixels, `"gaussian"` for any others, or {@link gaussian} with options. */
   readonly likelihood: KindName<"likelihood", "bernoulli" | "gaussian"> | Likelihood;
 }
 
 /** What a model of another wiring is made of; see {@link defineWiring}. */
 export interface WiredOptions<C extends NamedConditions = NamedConditions, O extends ObjectiveOption = ObjectiveOption>
   extends ModelOptions<C, O> {
+  /** A wiring of a kind that was defined, as data: `{ kind: "twoLevels", units: 64 }`. */
   readonly wiring: Wiring;
   /** The observed fields by name, with the shape of one row's value: `{ x: [784] }`. There must be one called x. */
   readonly fields: Readonly<Record<string, Shape>>;

@@ -15,8 +15,9 @@ export interface Evaluation {
    * do, but values of single rows are for {@link ScoreOptions | score} to give.
    */
   readonly reconstruction: number;
+  /** KL(q(z|x) ‖ p(z)), Σ over all latents. */
   readonly kl: number;
-  /** The contributions that `kl` is the sum of, one per latent dimension where dimensions are independent. */
+  /** The contributions that `kl` is the sum of, one per latent dimension where dimensions are independent, latent behind latent. */
   readonly klPerDimension: Float64Array;
   /** Latent dimensions whose posterior mean has a variance above 0.01 over the data (Burda, Grosse & Salakhutdinov 2015). */
   readonly activeUnits: number;
@@ -25,14 +26,17 @@ export interface Evaluation {
    * likelihood that changes rows at random (`binarize: "stochastic"`) does so once per row, for all draws and for `elbo`.
    */
   readonly negativeLogLikelihood?: number;
+  /** How many rows the means are over. */
   readonly rows: number;
 }
 
+/** What `evaluate` takes. */
 export interface EvaluateOptions {
   /** Draws per row for `negativeLogLikelihood`; default 0, which leaves it out. 5000 is usual for published numbers. */
   readonly importanceSamples?: number;
   /** Of the draws; default: the model's. */
   readonly seed?: number;
+  /** Looked at between native calls; the promise rejects with its reason. */
   readonly signal?: AbortSignal;
 }
 

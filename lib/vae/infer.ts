@@ -218,7 +218,7 @@ function paddedRows({ data, size }: FedField, start: number, rows: number, batch
 
 const FEWER_SAMPLES = "a smaller count at a time";
 
-/** @typeParam C the model's conditions */
+/** What `interpolate` takes. @typeParam C the model's conditions */
 export interface InterpolateOptions<C extends NamedConditions = NamedConditions> extends CallOptions {
   /**
    * Along the great circle instead of the straight line (White 2016): Gaussian latents of many dimensions lie near a

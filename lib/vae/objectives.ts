@@ -21,6 +21,7 @@ export type Objective = Branded<"objective">;
 
 /** One batch in the model, for objectives to make terms of. @typeParam D what the objective declared, as for {@link Scope} */
 export interface ObjectiveContext<D extends Declared = Declared> {
+  /** In the batch. */
   readonly rows: number;
   /** The step counter, a float32 scalar from 0. */
   readonly step: Tensor;
@@ -86,6 +87,7 @@ export interface Elbo extends Objective {
   readonly kl: KlEstimate;
 }
 
+/** Options of {@link elbo}. */
 export interface ElboOptions {
   /**
    * Weight of the KL term: a number or a schedule of the model's steps; default 1. Above 1 it is the β-VAE (Higgins et al.

@@ -41,7 +41,7 @@ export interface StandardizeOptions {
  * becomes 0. The statistics are learned from the rows of the first training, saved with the model as the parameters `prepare.mean`
  * and `prepare.standardDeviation`, and never trained. All methods take rows in their own units, and what `decode`,
  * `reconstruct`, `sample` and `interpolate` give is in these units again; nats of `evaluate` and `score` are those of the
- * standardized rows.
+ * standardized rows. The first training must be on rows that are all there, not on a stream; later ones may be on either.
  *
  * @example
  * ```ts

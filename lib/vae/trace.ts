@@ -9,8 +9,11 @@ import { isFunction, isReadable, propertiesOf } from "../graph/kinds.js";
 
 /** One latent of every row: the distribution it is drawn from, its prior, and a draw `[rows, size]`. */
 export interface LatentTrace {
+  /** q(z|x), and in a ladder given the latents above. */
   readonly posterior: Distribution;
+  /** p(z), or p(z | latents above). */
   readonly prior: Distribution;
+  /** From the posterior. */
   readonly draw: Draw;
 }
 

@@ -32,7 +32,7 @@ export type Wiring = Branded<"wiring">;
  */
 export interface WiringBehaviour<W extends Wiring = Wiring, D extends Declared = Declared> extends Behaviour {
   parse(options: Fields): W;
-  /** Networks, families (as parts) and parameters. @param fields shapes of one sample's fields, conditions left out */
+  /** Networks, parameters and, as parts, what families declare. @param fields shapes of one row's fields, conditions left out */
   declare(wiring: W, fields: Readonly<Record<string, Shape>>): D;
   /**
    * The likelihood of each observed field: it decides which values the field may have, how bytes are scaled, and what is changed
@@ -48,15 +48,21 @@ export interface WiringBehaviour<W extends Wiring = Wiring, D extends Declared =
    */
   trace(wiring: W, batch: Batch, scope: Scope<D>, samples: number): Trace;
   /**
-   * The distributions of what is observed, given latents `[rows, size]`; those that are left out are drawn from their priors with
-   * the scope's noise.
+   * The distributions of what is observed, by field, given latents `[rows, size]`; those that are left out are drawn from their priors
+   * with the scope's noise. `decode` and `sample` give the mean of x's. What it needs of the fields' shapes is in the wiring, or in
+   * what its networks give.
    */
   generate(wiring: W, latents: Readonly<Record<string, Tensor>>, rows: number, scope: Scope<D>): Readonly<Record<string, Distribution>>;
 }
 
 export const wirings = new Registry<WiringBehaviour>("wiring", ["declare", "observations", "trace", "generate"]);
 
-/** Adds a kind of wiring, for `vae({ wiring: { kind, … }, fields: { x: [784] } })`. */
+/**
+ * Adds a kind of wiring, for `vae({ wiring: { kind, … }, fields: { x: [784] } })` and for {@link load}. ARCHITECTURE.md has a complete
+ * one of two levels of latents. A trace with the latents `z1` and `z2` gives rows of `encode` in which z2 stands behind z1.
+ *
+ * @throws VaeError `"argument"` for a built-in kind, or a behaviour without one of its functions
+ */
 export function defineWiring<W extends Wiring, D extends Declared = Declared>(
   kind: string,
   behaviour: WiringBehaviour<W, D>,
@@ -67,6 +73,7 @@ export function defineWiring<W extends Wiring, D extends Declared = Declared>(
 
 /** A family in its role, to be used by wirings: its results are checked. */
 export interface FamilyOf {
+  /** The family as complete data. */
   readonly value: Tagged;
   /** What a network must give for a value of shape `event`; undefined where none is needed. */
   headShape(event: Shape): Shape | undefined;
@@ -77,7 +84,15 @@ export interface FamilyOf {
 }
 
 /**
- * A family by its kind's name or as data.
+ * A family by its kind's name or as data, for wirings to declare and to make distributions with. Its results are checked.
+ *
+ * @example
+ * ```ts
+ * const likelihood = familyOf("likelihood", bernoulli());
+ * // in declare: networks: { decoder: { layers, input: [8], output: likelihood.headShape([784])! } },
+ * //             parts: { likelihood: likelihood.declare([784]) }
+ * // in trace:   likelihood.distribution(scope.network("decoder")(z), { event: [784], rows, scope: scope.part("likelihood") })
+ * ```
  *
  * @throws VaeError `"argument"` for an unknown kind or option
  */
