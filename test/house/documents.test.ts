@@ -1,5 +1,5 @@
 // What ARCHITECTURE.md and CONTRIBUTING.md promise: their programs run, their files and scripts exist, their table of rooms is the one
-// that is enforced.
+// that is enforced. And public names have comments.
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -78,4 +78,41 @@ describe.each(["ARCHITECTURE.md", "CONTRIBUTING.md"])("%s", (document) => {
     for (const [, script] of text.matchAll(/npm run ([a-z:]+)/g)) expect(Object.keys(scripts)).toContain(script);
     expect(text).not.toMatch(/\/(tmp|home|root|Users)\//);
   });
+});
+
+interface Export {
+  /** As it is imported, and as it is declared. */
+  readonly name: string;
+  readonly original: string;
+  readonly file: string;
+}
+
+/** What an index file exports from others. */
+function exportsOf(index: string): Export[] {
+  const statements = [...read(`lib/${index}.ts`).matchAll(/^export (?:type )?\{([^}]*)\} from "([^"]+)";/gm)];
+  return statements.flatMap(([, names, from]) => {
+    const file = join(index, "..", from!).replace(/\.js$/, "");
+    return [...names!.matchAll(/(?:type )?(\w+)(?: as (\w+))?(?:,|\s*$)/g)].map(([, original, alias]) => ({
+      name: alias ?? original!,
+      original: original!,
+      file,
+    }));
+  });
+}
+
+/** What stands before the declaration of a name: in the file, or in the one that the file has it from. */
+function beforeDeclaration({ original, file }: Export): string | undefined {
+  const text = read(`lib/${file}.ts`);
+  const declaration = new RegExp(`^export (?:declare |abstract |async )*(?:function\\*?|class|interface|type|const) ${original}\\b`, "m");
+  const found = declaration.exec(text);
+  if (found !== null) return text.slice(0, found.index);
+  const inner = exportsOf(file).find(({ name }) => name === original);
+  return inner && beforeDeclaration(inner);
+}
+
+test.each(["index", "graph/index", "ops/index"])("every name that lib/%s.ts takes from other files has a comment", (index) => {
+  const names = exportsOf(index);
+  expect(names.length).toBeGreaterThan(20);
+  const without = names.filter((part) => !/\*\/\s*$/.test(beforeDeclaration(part) ?? ""));
+  expect(without.map(({ name, file }) => `${name} in ${file}.ts`)).toEqual([]);
 });
