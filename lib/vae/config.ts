@@ -8,7 +8,6 @@ import { type Elbo, type Objective, objectives } from "./objectives.js";
 import { type Preparation, preparations } from "./preparations.js";
 import { type Wiring, wirings } from "./wiring.js";
 
-// biome-ignore lint/suspicious/noEmptyInterface: programs add to it
 /**
  * The kinds that a program defines itself, where it gives them by name alone: a misspelt name does not compile, so they must be
  * declared. Data, `likelihood: { kind: "laplace" }`, need no declaration.
@@ -24,6 +23,7 @@ import { type Wiring, wirings } from "./wiring.js";
  * vae({ …, likelihood: "laplace" });
  * ```
  */
+// biome-ignore lint/suspicious/noEmptyInterface: programs add to it
 export interface UserKinds {}
 
 /** A kind of a family by its name: a built-in one, or one that {@link UserKinds} declares. */
