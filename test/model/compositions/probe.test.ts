@@ -1,4 +1,5 @@
 // A classifier probe: a VAE whose latent also explains the class of a row. The encoder, learned from digits without classes, is frozen.
+import assert from "node:assert";
 import { beforeAll, describe, expect, it } from "vitest";
 import { negate, reshapeTensor, softmaxCrossEntropy } from "../../../lib/graph/index.js";
 import {
@@ -10,16 +11,12 @@ import {
   type Likelihood,
   repeatRows,
   type Trace,
-  VaeError,
   vae,
   type Wiring,
 } from "../../../lib/index.js";
 import { type Digits, digits, expectSameAfterLoad, PIXELS, sameBytes } from "../../support/digits.js";
 
-interface Categorical extends Likelihood {
-  readonly kind: "compositions.categorical";
-  readonly classes: number;
-}
+type Categorical = Likelihood & { readonly classes: number };
 
 defineLikelihood<Categorical>("compositions.categorical", {
   parse: (options) => ({ kind: "compositions.categorical", classes: options.number("classes", { minimum: 2, integer: true }) }),
@@ -27,19 +24,12 @@ defineLikelihood<Categorical>("compositions.categorical", {
   headShape: ({ classes }) => [classes],
   distribution: (_, logits, { rows }) => ({
     family: "categorical",
-    draw: () => {
-      throw new VaeError({ code: "argument", operation: "likelihood categorical", problem: "classes are not drawn here" });
-    },
+    draw: () => assert.fail("classes are not drawn here"),
     logDensity: (value) => reshapeTensor(negate(softmaxCrossEntropy(logits!, reshapeTensor(value, [rows]))), [rows, 1]),
   }),
 });
 
-interface Probe extends Wiring {
-  readonly kind: "compositions.probe";
-  readonly latent: number;
-  readonly hidden: number;
-  readonly classes: number;
-}
+type Probe = Wiring & { readonly latent: number; readonly hidden: number; readonly classes: number };
 
 const posterior = familyOf("posterior", "gaussian");
 const prior = familyOf("prior", "standardNormal");
@@ -48,7 +38,7 @@ const classesOf = ({ classes }: Probe) => familyOf("likelihood", { kind: "compos
 
 defineWiring<Probe>("compositions.probe", {
   parse: (options) => {
-    const count = (name: "latent" | "hidden" | "classes") => options.number(name, { minimum: 1, integer: true });
+    const count = (name: string) => options.number(name, { minimum: 1, integer: true });
     return { kind: "compositions.probe", latent: count("latent"), hidden: count("hidden"), classes: count("classes") };
   },
   observations: (wiring) => ({ x: pixels.value, label: classesOf(wiring).value }),
