@@ -301,16 +301,21 @@ export function vae(options: (VaeOptions | WiredOptions) & PlacementOptions, ...
 /**
  * Loads what `save` wrote, from a path or a `file:` URL. Nothing in the file is executed; kinds that users defined must be defined before.
  *
+ * @typeParam Config of the model that was saved, which is not looked at: `load<WiredConfig>(path)` for one of another wiring
  * @throws VaeError `"file"` for a file that is missing, truncated, damaged or not a checkpoint, or whose configuration cannot
  *   be made a model; `"architecture"` when its weights do not fit its configuration, `"data"` when they are not finite.
  */
-export async function load(path: string | URL, options: PlacementOptions = {}, ...surplus: never[]): Promise<Vae> {
+export async function load<Config extends VaeConfig | WiredConfig = VaeConfig>(
+  path: string | URL,
+  options: PlacementOptions = {},
+  ...surplus: never[]
+): Promise<Vae<Config>> {
   const example = 'load("model.vae", { device: "cpu" })';
   if (!isRecord(options)) throw notOptions("load", options, example);
   noMore("load", surplus, example);
   const { placement } = readPlacement("load", options, []);
   const { architecture, state, names, tensors } = await readModel(path);
-  return new Vae(architecture, weightsOf(architecture, placement, tensors), state, names);
+  return new Vae<Config>(architecture, weightsOf(architecture, placement, tensors), state, names);
 }
 
 function weightsOf(architecture: Architecture, placement: DeviceOptions, tensors?: ReadonlyMap<string, NamedArray>): Weights {

@@ -1,6 +1,6 @@
 // What the commands have in common that ask a trained model something.
 import type { Command } from "commander";
-import { type Dataset, load, type Vae } from "../index.js";
+import { type Dataset, load, type Vae, type VaeConfig, VaeError, type WiredConfig } from "../index.js";
 import { alignColumns, MODEL_COLUMNS } from "../io/names.js";
 import { openData, type Wanted } from "./data.js";
 import { type DataOptions, type DeviceChoice, placementOf } from "./options.js";
@@ -20,8 +20,13 @@ export function modelAndData(model: string, { data }: DataOptions): readonly Inp
 }
 
 /** Loads a model onto the device asked for. */
-export function openModel(path: string, options: DeviceChoice): Promise<Vae> {
-  return load(path, placementOf(options));
+export async function openModel(path: string, options: DeviceChoice): Promise<Vae> {
+  const model = await load<VaeConfig | WiredConfig>(path, placementOf(options));
+  const { config } = model;
+  if (!("wiring" in config)) return model as Vae;
+  model.dispose();
+  const problem = `${path} holds a model of the wiring "${config.wiring.kind}"`;
+  throw new VaeError({ code: "architecture", operation: "load", problem, expected: "a model with an encoder, a latent and a decoder" });
 }
 
 /** What a model asks of its data. */

@@ -31,7 +31,7 @@ async function score(path: string, options: ScoreOptions): Promise<void> {
   const scores = await model.score(data, { samples, ...(seed === undefined ? {} : { seed }) });
   if (kind === "npy") await writeNpy(out, scores, [data.rows]);
   else {
-    const labels = data.labels === undefined ? [] : [{ columns: ["label"], values: data.labels }];
+    const labels = data.labels === undefined ? [] : [{ columns: ["label"], values: data.labels, names: data.labelNames }];
     await writeCsv(out, [{ columns: ["score"], values: scores }, ...labels]);
   }
   reportDone(out, `wrote ${data.rows} scores to ${out}`);

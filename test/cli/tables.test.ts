@@ -159,6 +159,16 @@ describe("a table", () => {
     expect([model.config.prepare, model.columns, model.categories]).toEqual([undefined, ["height", "weight"], undefined]);
   });
 
+  it("keeps the names of its classes beside codes and scores alike", async () => {
+    const judged = people.slice(0, 8).map((row, index) => ({ ...row, state: index % 2 === 0 ? "sound" : "odd" }));
+    await write("judged.csv", ["height", "weight", "team", "constant", "state"], judged);
+    for (const command of ["encode", "score"]) {
+      await done(command, "people.vae", "--data", "judged.csv", "--label", "state", "--out", `${command}-judged.csv`);
+      const lines = (await readFile(at(`${command}-judged.csv`), "utf8")).trim().split("\n");
+      expect(lines.map((line) => line.split(",").at(-1))).toEqual(["label", ...judged.map(({ state }) => state)]);
+    }
+  });
+
   it("of values in [0, 1], which is Bernoulli's, is not standardized", async () => {
     await write(
       "shares.csv",
