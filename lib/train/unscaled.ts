@@ -134,7 +134,7 @@ function messageOf(wrong: readonly UnscaledColumn[], { columns, shape, data, row
   const more = wrong.length > NAMED ? ` and ${wrong.length - NAMED} more` : "";
   const advice =
     shape.length === 1
-      ? "standardize them: datasets.csv(path, { standardize: true }), or subtract each column's mean and divide by its standard deviation"
+      ? "standardize them: vae({ …, prepare: standardize() }), or standardizer(rows).apply(rows)"
       : "scale them, for example to [0, 1]; bytes in a Uint8Array are scaled for you";
   const count = `${wrong.length} of ${data.length / rows}`;
   return `${operation}: ${count} columns of ${name} are far from unit scale, so training may stick or miss what they hold: ${named.join(", ")}${more}\n  hint: ${advice}`;
