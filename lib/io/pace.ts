@@ -16,6 +16,12 @@ export class Pace {
   }
 }
 
+/**
+ * The pace of everything that awaits native calls one after the other. Node hands over up to a thousand results in one go: where
+ * the next call is made and done before the handing over ends, timers and sockets wait for all of them.
+ */
+export const callPace = new Pace();
+
 /** Values that are looked at or moved in one to five milliseconds. */
 export const SLICE_LENGTH = 1 << 20;
 

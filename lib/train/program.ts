@@ -1,6 +1,7 @@
 // What a trained model is asked, as programs: graphs by name that rows go through in batches of a fixed size.
 import { Fields, signalOption } from "../graph/arguments.js";
 import { type DType, input, reshapeTensor, type Shape, type Tensor } from "../graph/index.js";
+import { callPace } from "../io/pace.js";
 import { Noise, type NoiseSource, Pass, type Scope } from "../nn/index.js";
 import { dtypeOf } from "../runtime/feed.js";
 import type { HostArray } from "../runtime/native.js";
@@ -87,6 +88,7 @@ export async function runBatch(
     operation,
     advice,
   );
+  await callPace.rest();
   return outputs as Readonly<Record<string, Float32Array>>;
 }
 

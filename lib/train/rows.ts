@@ -123,7 +123,7 @@ export interface Feed {
  */
 export async function feedOf(fields: Readonly<Record<string, FieldSpec>>, dataset: Dataset, operation: string): Promise<Feed> {
   const given = fieldsOf(dataset);
-  await checkFields(dataset, operation);
+  if (dataset.fields !== undefined) await checkFields(dataset, operation);
   const fed: Record<string, FedField> = {};
   for (const [name, spec] of Object.entries(fields)) {
     if (!Object.hasOwn(given, name)) throw missingField(name, spec, Object.keys(given), operation);

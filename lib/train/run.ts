@@ -4,6 +4,7 @@ import { isUint8Array } from "../graph/kinds.js";
 import { checkBytesInSlices } from "../io/bytes.js";
 import type { Dataset } from "../io/dataset.js";
 import type { DataNames } from "../io/names.js";
+import { callPace } from "../io/pace.js";
 import { isRowStream, type RowStream } from "../io/stream.js";
 import type { GradientTransform, Optimizer } from "../nn/index.js";
 import { extentOf, type RunRequest, type Session, type SessionResult } from "../runtime/session.js";
@@ -219,6 +220,7 @@ export class TrainingRun {
   async #make(request: RunRequest): Promise<SessionResult> {
     const { state, seed } = this.#model;
     const result = await this.#session!.run({ ...request, firstStep: state.step, seed });
+    await callPace.rest();
     if (result.status === "diverged") throw this.#diverged(result);
     state.step += result.completed;
     this.#unproven ||= result.completed > 0;
