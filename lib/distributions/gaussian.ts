@@ -149,7 +149,7 @@ function scaledGaussian(mean: Tensor, logScale: Tensor): GaussianDistribution {
   };
 }
 
-/** Softly bounded from below, so that there is always a way back up (a hard clamp has no gradient there). */
+/** A soft lower bound, with a gradient everywhere: below a hard clamp nothing would bring the scale back. */
 function boundedLogScale(minimumScale: number, logScale: Tensor): Tensor {
   const low = Math.log(minimumScale);
   return add(low, softplus(subtract(logScale, low)));

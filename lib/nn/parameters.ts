@@ -80,7 +80,7 @@ export function nameParameters(
   return Object.fromEntries(named);
 }
 
-/** What may be left out of a parameter, and that there is nothing else: a misspelt `trainable` would train running statistics. */
+/** Checks the optional keys of a parameter and refuses unknown ones: a misspelt `trainable` would train running statistics. */
 function checkRest(fields: Fields): void {
   for (const name of ["shape", "initializer"]) fields.raw(name);
   for (const name of ["fanIn", "fanOut"]) fields.number(name, { above: 0 }, 1);

@@ -141,7 +141,7 @@ describe("an unknown condition", () => {
     ],
     ["no name", () => film(""), /^film: expected condition to be the name of a condition; received ""/],
     ["a number", () => joinCondition(3 as never), /^joinCondition: expected condition to be the name of a condition; received 3/],
-    ["an option that there is not", () => film("label", { units: 3 } as object), /film: unknown option "units"/],
+    ["an unknown option", () => film("label", { units: 3 } as object), /film: unknown option "units"/],
   ])("is refused: %s", (_, make, message) => {
     expect(make).toThrow(VaeError);
     expect(make).toThrow(message);

@@ -149,7 +149,7 @@ test("declarations are checked", () =>
     defineLayer("wrong", {
       parse: () => ({ kind: "wrong" }),
       outputShape: (_, input) => input,
-      // @ts-expect-error an initializer that there is not
+      // @ts-expect-error an unknown initializer
       declare: (_, input) => ({ parameters: { gain: { shape: input, initializer: "one" } } }),
       apply: (_, x) => x,
     });
