@@ -4,14 +4,13 @@ import type { DataSource } from "./io/dataset.js";
 import type { DataNames } from "./io/names.js";
 import type { RowStream } from "./io/stream.js";
 import { Fields, isRecord } from "./nn/index.js";
-import type { DeviceOptions } from "./runtime/device.js";
 import { type FitOptions, fitModel, type History, type IterateOptions, type TrainedSteps, trainModel } from "./train/fit.js";
 import { TrainedModel } from "./train/model.js";
 import { type PlacementOptions, readPlacement } from "./train/placement.js";
 import { type CallOptions, callOptions } from "./train/program.js";
 import { feedOf, ownRows, stopping } from "./train/rows.js";
-import type { TrainingState } from "./train/state.js";
-import { type NamedArray, Weights } from "./train/weights.js";
+import { type TrainingState, untrained } from "./train/state.js";
+import { type Weights, weightsOf } from "./train/weights.js";
 import { type Architecture, architectureOf, summarize } from "./vae/architecture.js";
 import type { Given, NamedConditions } from "./vae/conditions.js";
 import {
@@ -295,7 +294,7 @@ export function vae(options: (VaeOptions | WiredOptions) & PlacementOptions, ...
   noMore("vae", surplus, "vae({ input: [784], latent: 20, … })");
   const { placement, rest } = readPlacement("vae", options, configOptions);
   const architecture = architectureOf(parseConfig(rest, "vae"));
-  return new Vae(architecture, weightsOf(architecture, placement), { step: 0, optimizer: null, optimizerStart: 0, scheduleStart: 0 });
+  return new Vae(architecture, weightsOf(architecture, placement), untrained());
 }
 
 /**
@@ -316,10 +315,6 @@ export async function load<Config extends VaeConfig | WiredConfig = VaeConfig>(
   const { placement } = readPlacement("load", options, []);
   const { architecture, state, names, tensors } = await readModel(path);
   return new Vae<Config>(architecture, weightsOf(architecture, placement, tensors), state, names);
-}
-
-function weightsOf(architecture: Architecture, placement: DeviceOptions, tensors?: ReadonlyMap<string, NamedArray>): Weights {
-  return new Weights(architecture.parameters, architecture.config.seed, placement, tensors);
 }
 
 /** A number of things to make, given by position. */

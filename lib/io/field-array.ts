@@ -2,7 +2,7 @@
 import { types } from "node:util";
 import { newArray } from "../graph/bytes.js";
 import { isFloat32Array, isInt32Array, isUint8Array } from "../graph/kinds.js";
-import type { DType } from "../graph/tensor.js";
+import { dtypeOf } from "../runtime/feed.js";
 import type { FieldArray } from "./field.js";
 
 /** About what is copied in 10 ms, most of which goes into fresh memory. */
@@ -11,11 +11,6 @@ const COPIED_BYTES = 8 << 20;
 /** True for the arrays that values of rows are kept in. */
 export function isFieldArray(value: unknown): value is FieldArray {
   return isFloat32Array(value) || isUint8Array(value) || isInt32Array(value);
-}
-
-/** The element type of an array. */
-export function dtypeOf(data: FieldArray): DType {
-  return isUint8Array(data) ? "uint8" : isInt32Array(data) ? "int32" : "float32";
 }
 
 const makers = { float32: Float32Array, uint8: Uint8Array, int32: Int32Array } as const;

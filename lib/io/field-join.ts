@@ -2,8 +2,9 @@
 import { describe, VaeError } from "../errors.js";
 import { isInt32Array } from "../graph/kinds.js";
 import { sameShape, showShape, sizeOf } from "../graph/tensor.js";
+import { dtypeOf } from "../runtime/feed.js";
 import { type BesideX, checkCategories, type Field, type FieldArray } from "./field.js";
-import { dtypeOf, zerosLike } from "./field-array.js";
+import { zerosLike } from "./field-array.js";
 
 /** What has fields, labels among them, and what messages call it: a data set, a batch. */
 interface FieldOwner {

@@ -2,14 +2,13 @@ import { isRecord, noMore, notOptions } from "../graph/arguments.js";
 import { withMemoryErrors } from "../graph/bytes.js";
 import type { DataSource } from "../io/dataset.js";
 import type { DataNames } from "../io/names.js";
-import type { DeviceOptions } from "../runtime/device.js";
 import { type FitOptions, fitModel, type History, type IterateOptions, type TrainedSteps, trainModel } from "../train/fit.js";
 import { TrainedModel } from "../train/model.js";
 import { type PlacementOptions, readPlacement } from "../train/placement.js";
 import { type CallOptions, callOptions } from "../train/program.js";
 import { feedOf, ownRows, stopping } from "../train/rows.js";
-import type { TrainingState } from "../train/state.js";
-import { type NamedArray, Weights } from "../train/weights.js";
+import { type TrainingState, untrained } from "../train/state.js";
+import { type Weights, weightsOf } from "../train/weights.js";
 import { type NetworkArchitecture, networkArchitecture, summarizeNetwork } from "./architecture.js";
 import { type NetworkConfig, type NetworkOptions, networkOptions, parseNetwork } from "./config.js";
 import type { Loss } from "./losses.js";
@@ -143,7 +142,7 @@ export function network<L extends Loss>(options: NetworkOptions<L> & PlacementOp
   noMore("network", surplus, "network({ input: [784], layers: [], loss: crossEntropy(10) })");
   const { placement, rest } = readPlacement("network", options, networkOptions);
   const architecture = networkArchitecture(parseNetwork(rest, "network"));
-  return new Network(architecture, weightsOf(architecture, placement), { step: 0, optimizer: null, optimizerStart: 0, scheduleStart: 0 });
+  return new Network(architecture, weightsOf(architecture, placement), untrained());
 }
 
 /**
@@ -165,8 +164,4 @@ export async function loadNetwork<L extends Loss = Loss>(
   const { placement } = readPlacement("loadNetwork", options, []);
   const { architecture, state, names, tensors } = await readNetwork(path);
   return new Network(architecture, weightsOf(architecture, placement, tensors), state, names);
-}
-
-function weightsOf(architecture: NetworkArchitecture, placement: DeviceOptions, tensors?: ReadonlyMap<string, NamedArray>): Weights {
-  return new Weights(architecture.parameters, architecture.config.seed, placement, tensors);
 }

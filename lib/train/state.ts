@@ -22,6 +22,11 @@ export interface TrainingState {
   bytes?: "scaled" | undefined;
 }
 
+/** Of what was never trained. */
+export function untrained(): TrainingState {
+  return { step: 0, optimizer: null, optimizerStart: 0, scheduleStart: 0 };
+}
+
 /** Where the slots of one parameter come from. */
 export interface SlotsOf {
   /** The optimizer's kind. */

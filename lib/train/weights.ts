@@ -36,6 +36,17 @@ const SMALLER_MODEL = "a smaller model (fewer filters or units, smaller images)"
 /** What helps where rows go through a model. */
 const FEWER_ROWS = `use fewer rows at a time, or ${SMALLER_MODEL}`;
 
+/** What has weights: its parameters, and the seed that they begin from. */
+interface Weighted {
+  readonly parameters: readonly NamedParameter[];
+  readonly config: { readonly seed: number };
+}
+
+/** The weights of an architecture on a device. @param tensors as they were saved; drawn from the seed when left out */
+export function weightsOf({ parameters, config }: Weighted, placement: DeviceOptions, tensors?: ReadonlyMap<string, NamedArray>): Weights {
+  return new Weights(parameters, config.seed, placement, tensors);
+}
+
 /** The name of the resident, and of the tensor in a file, that holds an optimizer's slot of a parameter. */
 export function slotState(parameter: string, slot: string): string {
   return `${parameter}/${slot}`;
@@ -65,6 +76,7 @@ interface CachedSession {
  */
 export class Weights {
   readonly #parameters: readonly NamedParameter[];
+  readonly #names: ReadonlySet<string>;
   readonly #seed: number;
   /** The slots that there are, by parameter. */
   readonly #slots = new Map<string, Set<string>>();
@@ -88,6 +100,7 @@ export class Weights {
    */
   constructor(parameters: readonly NamedParameter[], seed: number, options: DeviceOptions, initial?: ReadonlyMap<string, NamedArray>) {
     this.#parameters = parameters;
+    this.#names = new Set(parameters.map(({ name }) => name));
     this.#seed = seed;
     for (const name of initial?.keys() ?? []) {
       const [parameter, slot] = name.split("/");
@@ -205,7 +218,7 @@ export class Weights {
 
   /** What a resident is: rows of a field, a slot, or a parameter. */
   #kindOf(name: string): "parameters" | "optimizer" | "data" {
-    if (this.#parameters.some((parameter) => parameter.name === name)) return "parameters";
+    if (this.#names.has(name)) return "parameters";
     return name.startsWith("/") ? "data" : "optimizer";
   }
 

@@ -10,6 +10,7 @@ import type { DataSource, Dataset } from "../io/dataset.js";
 import { fieldsOf } from "../io/fields.js";
 import { type CallOptions, overRows, type Program, type ProgramCall, runBatch } from "../train/program.js";
 import {
+  batches,
   batchFor,
   checkBytesAsTrained,
   type FedField,
@@ -196,10 +197,8 @@ export async function sample(model: Inference, request: SampleRequest): Promise<
     const program = sampleProgram(trainable);
     const conditions = givenFields(trainable, given, count, operation);
     const call = { operation, signal, seed, scalars: { temperature }, advice: FEWER_SAMPLES };
-    for (let start = 0; start < count; start += batch) {
-      const rows = Math.min(batch, count - start);
-      const inputs = Object.fromEntries(Object.entries(conditions).map(([name, field]) => [name, paddedRows(field, start, rows, batch)]));
-      const outputs = await runBatch(model, program, { rows: batch, inputs, step: draw + start / batch }, call);
+    for (const { index, start, count: rows, inputs } of batches({ rows: count, fields: conditions }, batch, operation)) {
+      const outputs = await runBatch(model, program, { rows: batch, inputs, step: draw + index }, call);
       release();
       mean.set(outputs.mean!.subarray(0, rows * size), start * size);
     }
@@ -207,13 +206,6 @@ export async function sample(model: Inference, request: SampleRequest): Promise<
     release();
   }
   return mean;
-}
-
-/** Rows of a field, with zeros behind them up to a whole batch. */
-function paddedRows({ data, size }: FedField, start: number, rows: number, batch: number): Float32Array | Int32Array {
-  const values = isInt32Array(data) ? new Int32Array(batch * size) : new Float32Array(batch * size);
-  values.set(data.subarray(start * size, (start + rows) * size));
-  return values;
 }
 
 const FEWER_SAMPLES = "a smaller count at a time";
@@ -258,16 +250,13 @@ export async function interpolate(
   const { arrays, release } = resultRows(steps, { mean: trainable.size }, operation);
   try {
     // Made batch by batch as they are decoded: all steps at once could be many.
-    for (let start = 0; start < steps; start += batch) {
-      const count = Math.min(batch, steps - start);
+    for (const { index, start, count, inputs } of batches({ rows: steps, fields: conditions }, batch, operation)) {
       const z = new Float32Array(batch * latent);
       for (let row = 0; row < count; row++) {
         const [a, b] = weightsAt(steps === 1 ? 0 : (start + row) / (steps - 1));
         for (let i = 0; i < latent; i++) z[row * latent + i] = a * from![i]! + b * to![i]!;
       }
-      const others = Object.entries(conditions).map(([name, field]) => [name, paddedRows(field, start, count, batch)] as const);
-      const inputs = { z, ...Object.fromEntries(others) };
-      const outputs = await runBatch(model, program, { rows: batch, inputs, step: start / batch }, { operation, signal });
+      const outputs = await runBatch(model, program, { rows: batch, inputs: { z, ...inputs }, step: index }, { operation, signal });
       release();
       arrays.mean!.set(outputs.mean!.subarray(0, count * trainable.size), start * trainable.size);
     }
